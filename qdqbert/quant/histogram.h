@@ -1,0 +1,29 @@
+// Counts over bin edges, and the ranges that can be read off them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace qdqbert::quant {
+
+/// counts[k] holds edges[k] <= x < edges[k + 1], the last bin its right edge too.
+struct Histogram {
+  std::vector<int64_t> counts;
+  std::vector<double> edges;  ///< float32 values until a numpy-style histogram has grown
+  bool empty() const { return edges.empty(); }
+};
+
+/// Left edge of the first bin at which the share of counts reaches percentile / 100; the last edge when
+/// rounding keeps the sum below it. Throws InputError outside [0, 100].
+float percentile_amax(const Histogram& histogram, double percentile);
+
+/// Right edge of the prefix of bins whose distribution loses least (Kullback-Leibler divergence) by
+/// quantization to 2^(num_bits - 1 + unsigned) levels (specification 7.4); the largest such prefix. Sets
+/// counts[0] = counts[1] first.
+float entropy_amax(Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
+
+/// Centre of the bin that, as range, gives the least mean squared error of the bin centres
+/// (specification 7.5).
+float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
+
+}  // namespace qdqbert::quant
