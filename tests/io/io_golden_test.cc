@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/file.h"
+#include "qdqbert/io/bert_config.h"
 #include "qdqbert/io/safetensors.h"
 
 #include "tests/io/scratch_directory.h"
@@ -45,6 +46,27 @@ TEST(IoGoldenTest, WritesSafetensorsBackByteForByte) {
       }
       EXPECT_TRUE(original == copy) << original.size() << " bytes, " << copy.size() << " written";
     });
+}
+
+TEST(IoGoldenTest, WritesConfigurationsBackByteForByte) {
+  testing::GoldenFamily family("config round trip");
+  for (const auto& entry : fs::recursive_directory_iterator(testing::golden_dir())) {
+    if (entry.path().filename() != "config.json") continue;
+    family.run(fs::relative(entry.path(), testing::golden_dir()).string(), [&] {
+      const Json fields = read_json(entry.path());
+      const BertConfig config = read_config(entry.path());
+      if (fields.at("model_type") == "qdqbert") {
+        const std::string text = dump_json(to_json(config), {.final_newline = true});
+        EXPECT_EQ(text, read_file(entry.path()));
+      } else {
+        for (const auto& [key, value] : fields.items()) {
+          if (key != "model_type") {
+            EXPECT_EQ(to_json(config).at(key), value) << key;
+          }
+        }
+      }
+    });
+  }
 }
 
 }  // namespace
