@@ -1,0 +1,41 @@
+// Packing of B for the GEMM kernels: once at load for weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "qdqbert/engine/kernels/gemm_s8.h"
+
+namespace qdqbert::engine {
+
+/// The kernel of an ISA; null when this build has none for it.
+const GemmS8Kernel* find_gemm_s8(const char* isa);
+/// All kernels, best first, the scalar reference last.
+struct GemmS8Table {
+  const GemmS8Kernel* begin;
+  const GemmS8Kernel* end;
+};
+GemmS8Table gemm_s8_kernels();
+
+inline size_t padded_k(size_t k) {
+  return (k + kGemmKUnit - 1) / kGemmKUnit * kGemmKUnit;
+}
+inline size_t panel_count(const GemmS8Kernel& kernel, size_t n) {
+  return (n + kernel.columns - 1) / kernel.columns;
+}
+/// Bytes of one panel for a padded K; a multiple of 64, so consecutive panels stay aligned.
+inline size_t panel_bytes(const GemmS8Kernel& kernel, size_t k) {
+  return kernel.columns * (sizeof(int32_t) + k);
+}
+
+/// How B lies in memory: `b[k][n]` at k * k_stride + n * n_stride.
+struct MatrixS8 {
+  const int8_t* data;
+  size_t k, n;
+  size_t k_stride, n_stride;
+};
+
+/// Packs all columns into panel_count() panels one after the other; missing rows and columns become zero.
+void pack_panels(const GemmS8Kernel& kernel, const MatrixS8& b, void* panels);
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,101 @@
+// Contract of the float kernels that work along rows: requantization, GELU, residual + LayerNorm, softmax.
+//
+// Every function has one definition (rows_generic.inc) that each ISA file compiles over its own 16-lane
+// vocabulary, with fused multiply-adds only where written and reductions in one order: lane j adds elements
+// j, j+16, j+32, ...; then the lanes are folded 8, 4, 2, 1. So all ISAs give the same bits.
+//
+// Rounding to codes: q = clamp(rne(y * inverse), -128, 127) with inverse = 1.0f / scale, ties to even; NaN
+// becomes -128. Codes are stored XOR `flip`: 0 for signed bytes, 0x80 for kernels that read A as unsigned.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace qdqbert::engine {
+
+enum class Activation : uint8_t { kNone, kGelu, kGeluTanh, kRelu, kSilu, kTanh };
+
+/// acc -> y = fma(float(acc), scale[n], bias[n]) -> activation -> codes or floats. n is a multiple of 16;
+/// `inverse` has one value per column (columns of one matrix may feed different quantizers).
+struct RequantizeArgs {
+  const int32_t* acc;
+  size_t ldacc;
+  size_t rows, n;
+  const float* scale;
+  const float* bias;
+  Activation activation;
+  float clip;            ///< upper bound after the activation (gelu clipped at 10); +inf: none
+  const float* inverse;  ///< null: write floats
+  uint8_t* codes;
+  size_t ldcodes;
+  uint8_t flip;
+  float* out;  ///< used when inverse is null
+  size_t ldout;
+};
+
+/// One destination of a LayerNorm row: quantized with its own scale.
+struct CodeOutput {
+  uint8_t* codes;
+  size_t ld;
+  float inverse;
+  uint8_t flip;
+};
+
+/// y = fma(float(acc), scale, bias); local = dequantize(quantize(y)) when local_inverse > 0, else y;
+/// x = local + residual; out = (x - mean) * rstd * gamma + beta. mean and variance over `n_used` columns
+/// (n_used <= n, n a multiple of 16; columns past n_used hold zero weights and are excluded).
+struct ResidualLayerNormArgs {
+  const int32_t* acc;  ///< null: no matmul term, x = residual only (embeddings)
+  size_t ldacc;
+  size_t rows, n, n_used;
+  const float* scale;
+  const float* bias;
+  float local_inverse, local_scale;
+  const uint8_t* residual_codes;  ///< codes XOR residual_flip, or null
+  size_t ldresidual_codes;
+  uint8_t residual_flip;
+  float residual_scale;
+  const float* residual;  ///< used when residual_codes is null
+  size_t ldresidual;
+  const float* gamma;
+  const float* beta;
+  float epsilon;
+  float* row_scratch;  ///< n floats that belong to the calling thread
+  float* out;          ///< may be null
+  size_t ldout;
+  const CodeOutput* outputs;
+  size_t output_count;
+};
+
+/// scores = acc * scale; p = exp(scores - max) / sum over the first `keys` columns; codes = quantize(p), zero
+/// past `keys` up to `padded` (a multiple of 16). acc is overwritten (it holds the exponentials in between).
+struct SoftmaxArgs {
+  int32_t* acc;
+  size_t ldacc;
+  size_t rows, keys, padded;
+  float scale;
+  float inverse;
+  uint8_t* codes;
+  size_t ldcodes;
+  uint8_t flip;
+  uint8_t padding_code;  ///< what is written past `keys`
+};
+
+struct RowKernels {
+  const char* name;
+  void (*requantize)(const RequantizeArgs&);
+  void (*residual_layernorm)(const ResidualLayerNormArgs&);
+  void (*softmax)(const SoftmaxArgs&);
+  /// codes = quantize(x), n values.
+  void (*quantize)(const float* x, size_t n, float inverse, uint8_t flip, uint8_t* codes);
+  /// y = activation(x), n values (any n); for tests and float plans.
+  void (*activate)(Activation activation, const float* x, size_t n, float* y);
+  /// y = exp(x) for x <= 0, n values (any n); for tests.
+  void (*exp_nonpositive)(const float* x, size_t n, float* y);
+};
+
+const RowKernels& rows_ref();
+const RowKernels& rows_avx2();
+const RowKernels& rows_avx512();
+
+}  // namespace qdqbert::engine

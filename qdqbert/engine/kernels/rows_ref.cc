@@ -1,0 +1,123 @@
+#include <cmath>
+#include <cstring>
+
+#include "qdqbert/engine/kernels/rows.h"
+
+namespace qdqbert::engine {
+
+namespace {
+
+struct F {
+  float lane[16];
+};
+struct I {
+  int32_t lane[16];
+};
+
+template <class Operation>
+F each(Operation&& operation) {
+  F out;
+  for (int j = 0; j < 16; ++j) out.lane[j] = operation(j);
+  return out;
+}
+
+F f_set(float s) {
+  return each([&](int) { return s; });
+}
+F f_load(const float* p) {
+  return each([&](int j) { return p[j]; });
+}
+void f_store(float* p, const F& v) {
+  std::memcpy(p, v.lane, sizeof(v.lane));
+}
+F f_add(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] + b.lane[j]; });
+}
+F f_sub(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] - b.lane[j]; });
+}
+F f_mul(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] * b.lane[j]; });
+}
+F f_div(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] / b.lane[j]; });
+}
+F f_fma(const F& a, const F& b, const F& c) {
+  return each([&](int j) { return std::fma(a.lane[j], b.lane[j], c.lane[j]); });
+}
+F f_min(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] < b.lane[j] ? a.lane[j] : b.lane[j]; });
+}
+F f_max(const F& a, const F& b) {
+  return each([&](int j) { return a.lane[j] > b.lane[j] ? a.lane[j] : b.lane[j]; });
+}
+F f_abs(const F& a) {
+  return each([&](int j) { return std::fabs(a.lane[j]); });
+}
+float f_sqrt1(float x) {
+  return std::sqrt(x);
+}
+F f_select_negative(const F& x, const F& a, const F& b) {
+  return each([&](int j) { return std::signbit(x.lane[j]) ? a.lane[j] : b.lane[j]; });
+}
+I i_load(const int32_t* p) {
+  I out;
+  std::memcpy(out.lane, p, sizeof(out.lane));
+  return out;
+}
+F f_from_i(const I& v) {
+  return each([&](int j) { return static_cast<float>(v.lane[j]); });
+}
+/// The session sets round-to-nearest, which nearbyint follows; what does not fit becomes INT32_MIN as on x86.
+I i_from_f(const F& v) {
+  I out;
+  for (int j = 0; j < 16; ++j) {
+    const float rounded = std::nearbyint(v.lane[j]);
+    out.lane[j] = rounded >= -0x1p31f && rounded < 0x1p31f ? static_cast<int32_t>(rounded) : INT32_MIN;
+  }
+  return out;
+}
+F f_scale2(const F& x, const I& n) {
+  return each([&](int j) {
+    if (n.lane[j] <= -126) return 0.0f;
+    uint32_t bits;
+    std::memcpy(&bits, &x.lane[j], 4);
+    bits += static_cast<uint32_t>(n.lane[j]) << 23;
+    float out;
+    std::memcpy(&out, &bits, 4);
+    return out;
+  });
+}
+F f_load_bytes(const uint8_t* p, uint8_t flip) {
+  return each([&](int j) { return static_cast<float>(static_cast<int8_t>(p[j] ^ flip)); });
+}
+void store_codes(uint8_t* p, const I& v, uint8_t flip) {
+  for (int j = 0; j < 16; ++j) p[j] = static_cast<uint8_t>(static_cast<uint8_t>(v.lane[j]) ^ flip);
+}
+F f_load_partial(const float* p, size_t count) {
+  return each([&](int j) { return static_cast<size_t>(j) < count ? p[j] : 0.0f; });
+}
+void f_store_partial(float* p, const F& v, size_t count) {
+  std::memcpy(p, v.lane, count * sizeof(float));
+}
+F f_keep_or(const F& v, size_t count, float s) {
+  return each([&](int j) { return static_cast<size_t>(j) < count ? v.lane[j] : s; });
+}
+F f_keep(const F& v, size_t count) {
+  return f_keep_or(v, count, 0.0f);
+}
+void f_lanes(const F& v, float* p) {
+  f_store(p, v);
+}
+
+#include "qdqbert/engine/kernels/rows_generic.inc"
+
+const RowKernels kernels = {"ref", requantize, residual_layernorm, softmax, quantize, activate, exp_array};
+
+}  // namespace
+
+const RowKernels& rows_ref() {
+  return kernels;
+}
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,231 @@
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "qdqbert/engine/kernels/select.h"
+
+#include "tests/engine/machine_isas.h"
+
+namespace qdqbert::engine {
+namespace {
+
+double exact(Activation activation, double x) {
+  switch (activation) {
+    case Activation::kGelu:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::kGeluTanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kNone:
+      break;
+  }
+  return x;
+}
+
+constexpr Activation kActivations[] = {Activation::kNone, Activation::kGelu, Activation::kGeluTanh,
+                                       Activation::kRelu, Activation::kSilu, Activation::kTanh};
+
+TEST(RowsReferenceTest, ActivationsStayWithinTheirBounds) {
+  std::vector<float> x;
+  for (int i = -80000; i <= 80000; ++i) x.push_back(static_cast<float>(i) * 1e-4f);
+  std::vector<float> y(x.size());
+  for (const Activation activation : kActivations) {
+    rows_ref().activate(activation, x.data(), x.size(), y.data());
+    double worst = 0;
+    for (size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(y[i] - exact(activation, x[i])));
+    // GELU: fit error 1.55e-7 times |x| <= 8 where Phi is clamped, plus rounding. The others: a few ulp of
+    // values up to 8.
+    EXPECT_LT(worst, activation == Activation::kGelu ? 1.3e-6 : 1.0e-6) << static_cast<int>(activation);
+  }
+}
+
+TEST(RowsReferenceTest, ExpIsAccurateAndVanishesBelow) {
+  std::vector<float> x, y;
+  for (int i = 0; i <= 869000; ++i) x.push_back(static_cast<float>(-i) * 1e-4f);
+  y.resize(x.size());
+  rows_ref().exp_nonpositive(x.data(), x.size(), y.data());
+  double worst = 0;
+  for (size_t i = 0; i < x.size(); ++i)
+    worst = std::max(worst, std::abs(y[i] / std::exp(static_cast<double>(x[i])) - 1));
+  EXPECT_LT(worst, 1.5e-7);
+  const float far[] = {-87.4f, -104.0f, -1e30f, -std::numeric_limits<float>::infinity()};
+  float out[4];
+  rows_ref().exp_nonpositive(far, 4, out);
+  for (float v : out) EXPECT_EQ(v, 0.0f);
+}
+
+class RowsTest : public ::testing::TestWithParam<Isa> {
+ protected:
+  std::vector<float> floats(size_t n, float low, float high) {
+    std::uniform_real_distribution<float> uniform(low, high);
+    std::vector<float> v(n);
+    for (float& x : v) x = uniform(random_);
+    return v;
+  }
+  std::vector<int32_t> ints(size_t n, int range) {
+    std::uniform_int_distribution<int> uniform(-range, range);
+    std::vector<int32_t> v(n);
+    for (int32_t& x : v) x = uniform(random_);
+    return v;
+  }
+  std::mt19937 random_{11};
+  const RowKernels& reference_ = rows_ref();
+  const RowKernels& kernels_ = rows_for(GetParam());
+};
+
+TEST_P(RowsTest, ActivationsHaveTheBitsOfTheReference) {
+  std::vector<float> x = floats(1003, -12, 12);
+  for (float v : {0.0f, -0.0f, 5.0f, -5.0f, 1e30f, -1e30f, 1e-40f, std::numeric_limits<float>::infinity(),
+                  -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()})
+    x.push_back(v);
+  for (const Activation activation : kActivations) {
+    std::vector<float> a(x.size()), b(x.size());
+    reference_.activate(activation, x.data(), x.size(), a.data());
+    kernels_.activate(activation, x.data(), x.size(), b.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (std::isnan(a[i]) && std::isnan(b[i])) continue;
+      ASSERT_EQ(std::bit_cast<uint32_t>(a[i]), std::bit_cast<uint32_t>(b[i])) << x[i];
+    }
+  }
+}
+
+TEST_P(RowsTest, RequantizeHasTheBitsOfTheReference) {
+  constexpr size_t kRows = 3, kN = 80;
+  const auto acc = ints(kRows * kN, 2000000);
+  const auto scale = floats(kN, 1e-7f, 1e-5f), bias = floats(kN, -1, 1);
+  auto inverse = floats(kN, 5, 40);
+  inverse[3] = 1e9f;
+  for (const Activation activation : kActivations)
+    for (const float clip : {std::numeric_limits<float>::infinity(), 2.0f})
+      for (const uint8_t flip : {uint8_t{0}, uint8_t{0x80}}) {
+        std::vector<uint8_t> a(kRows * kN), b(kRows * kN);
+        std::vector<float> x(kRows * kN), y(kRows * kN);
+        RequantizeArgs args{acc.data(), kN,   kRows,          kN,       scale.data(), bias.data(),
+                            activation, clip, inverse.data(), a.data(), kN,           flip,
+                            nullptr,    0};
+        reference_.requantize(args);
+        args.codes = b.data();
+        kernels_.requantize(args);
+        ASSERT_EQ(a, b);
+        args.inverse = nullptr;
+        args.ldout = kN;
+        args.out = x.data();
+        reference_.requantize(args);
+        args.out = y.data();
+        kernels_.requantize(args);
+        ASSERT_EQ(std::memcmp(x.data(), y.data(), x.size() * 4), 0);
+      }
+}
+
+TEST_P(RowsTest, ResidualLayerNormHasTheBitsOfTheReference) {
+  for (const size_t used : {size_t{32}, size_t{70}, size_t{80}})
+    for (const bool codes : {true, false})
+      for (const float local_inverse : {25.0f, 0.0f}) {
+        constexpr size_t kRows = 2;
+        const size_t n = (used + 15) / 16 * 16;
+        const auto acc = ints(kRows * n, 100000);
+        auto scale = floats(n, 1e-6f, 1e-5f), bias = floats(n, -1, 1), gamma = floats(n, 0.5, 2),
+             beta = floats(n, -1, 1);
+        const auto residual = floats(kRows * n, -3, 3);
+        std::vector<uint8_t> residual_codes(kRows * n);
+        for (auto& c : residual_codes) c = static_cast<uint8_t>(random_());
+        std::vector<float> scratch(n);
+        std::vector<uint8_t> out_a(2 * kRows * n), out_b(2 * kRows * n);
+        std::vector<float> float_a(kRows * n), float_b(kRows * n);
+        const auto run = [&](const RowKernels& kernels, std::vector<uint8_t>& to, std::vector<float>& out) {
+          const CodeOutput outputs[] = {{to.data(), n, 31.0f, 0x80}, {to.data() + kRows * n, n, 9.5f, 0}};
+          kernels.residual_layernorm({acc.data(),
+                                      n,
+                                      kRows,
+                                      n,
+                                      used,
+                                      scale.data(),
+                                      bias.data(),
+                                      local_inverse,
+                                      1 / 25.0f,
+                                      codes ? residual_codes.data() : nullptr,
+                                      n,
+                                      0x80,
+                                      0.02f,
+                                      residual.data(),
+                                      n,
+                                      gamma.data(),
+                                      beta.data(),
+                                      1e-12f,
+                                      scratch.data(),
+                                      out.data(),
+                                      n,
+                                      outputs,
+                                      2});
+        };
+        run(reference_, out_a, float_a);
+        run(kernels_, out_b, float_b);
+        ASSERT_EQ(out_a, out_b);
+        ASSERT_EQ(std::memcmp(float_a.data(), float_b.data(), float_a.size() * 4), 0);
+        // Against double precision: mean 0 and variance 1 before gamma and beta.
+        for (size_t m = 0; m < kRows; ++m) {
+          double sum = 0, squares = 0;
+          for (size_t j = 0; j < used; ++j) {
+            const double z = (double(float_a[m * n + j]) - beta[j]) / gamma[j];
+            sum += z;
+            squares += z * z;
+          }
+          EXPECT_NEAR(sum / static_cast<double>(used), 0, 1e-5);
+          EXPECT_NEAR(squares / static_cast<double>(used), 1, 1e-5);
+        }
+      }
+}
+
+TEST_P(RowsTest, SoftmaxHasTheBitsOfTheReferenceAndIgnoresPadding) {
+  for (const size_t keys : {size_t{1}, size_t{15}, size_t{16}, size_t{37}, size_t{384}}) {
+    constexpr size_t kRows = 3;
+    const size_t padded = (keys + 63) / 64 * 64;
+    const auto scores = ints(kRows * padded, 3000);
+    const auto run = [&](const RowKernels& kernels, size_t width, uint8_t fill) {
+      std::vector<int32_t> acc(kRows * padded);
+      for (size_t m = 0; m < kRows; ++m)
+        for (size_t j = 0; j < padded; ++j)
+          acc[m * padded + j] = j < keys ? scores[m * padded + j] : int32_t(fill) << 20;
+      std::vector<uint8_t> codes(kRows * padded, 0xee);
+      kernels.softmax(
+          {acc.data(), padded, kRows, keys, width, 0.004f, 127.0f, codes.data(), padded, 0x80, 0x80});
+      return codes;
+    };
+    const auto expected = run(reference_, padded, 0);
+    ASSERT_EQ(expected, run(kernels_, padded, 0)) << keys;
+    ASSERT_EQ(expected, run(kernels_, padded, 77)) << keys;
+    for (size_t m = 0; m < kRows; ++m) {
+      int total = 0;
+      for (size_t j = 0; j < padded; ++j) total += expected[m * padded + j] ^ 0x80;
+      EXPECT_NEAR(total, 127, 0.5 * static_cast<double>(keys) + 1);
+    }
+  }
+}
+
+TEST_P(RowsTest, QuantizeRoundsTiesToEvenAndSaturates) {
+  std::vector<float> x = {0.5f,   1.5f, 2.5f,    -0.5f,     -1.5f, 126.5f,
+                          127.5f, 1e9f, -127.5f, -128.5f,   -1e9f, std::numeric_limits<float>::quiet_NaN(),
+                          0.0f,   3.0f, -3.0f,   64.49999f, 7.0f,  -7.0f};
+  const std::vector<int> expected = {0,    2,    2,    0, -2, 126, 127, 127, -128,
+                                     -128, -128, -128, 0, 3,  -3,  64,  7,   -7};
+  std::vector<uint8_t> codes(x.size() + 1, 0x11);
+  kernels_.quantize(x.data(), x.size(), 1.0f, 0, codes.data());
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(static_cast<int8_t>(codes[i]), expected[i]) << x[i];
+  EXPECT_EQ(codes.back(), 0x11);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, RowsTest, ::testing::ValuesIn(machine_isas()),
+                         [](const auto& info) { return std::string(name_of(info.param)); });
+
+}  // namespace
+}  // namespace qdqbert::engine
