@@ -18,8 +18,8 @@ struct BoundGradients {
 };
 
 /// grad_x = grad_y strictly inside (low, high), else 0. NaN is outside on both sides. Sums are accumulated in
-/// double.
-BoundGradients clip_backward(std::span<const float> x, float low, float high, std::span<const float> grad_y,
-                             std::span<float> grad_x);
+/// double. As in the toolkit only scalar bounds have gradients: bounds with dimensions throw InputError.
+BoundGradients clip_backward(std::span<const float> x, const FloatArray& low, const FloatArray& high,
+                             std::span<const float> grad_y, std::span<float> grad_x);
 
 }  // namespace qdqbert::quant

@@ -31,7 +31,7 @@ struct Axis {
 };
 
 /// "0", "(0,)", "(0, 1)", "[0, 1]"
-std::string to_string(const Axis& axis);
+std::string text_of(const Axis& axis);
 
 struct QuantDescriptor {
   int num_bits = 8;  ///< >= 0; 0 and signed 1 give degenerate grids (see docs/quantization.md)

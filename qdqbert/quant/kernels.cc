@@ -1,0 +1,21 @@
+#include "qdqbert/quant/kernels.h"
+
+#include "qdqbert/base/cpu_features.h"
+
+namespace qdqbert::quant {
+
+const Kernels& kernels() {
+  switch (preferred_isa()) {
+    case Isa::kRef:
+      return kKernelsRef;
+    case Isa::kAvx2:
+    case Isa::kAvxVnni:
+      return kKernelsAvx2;
+    case Isa::kAvx512Vnni:
+    case Isa::kAmxInt8:
+      return kKernelsAvx512;
+  }
+  return kKernelsRef;
+}
+
+}  // namespace qdqbert::quant
