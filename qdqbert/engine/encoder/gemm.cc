@@ -1,0 +1,112 @@
+#include "qdqbert/engine/encoder/gemm.h"
+
+#include <algorithm>
+
+namespace qdqbert::engine {
+
+namespace {
+
+size_t divide_up(size_t a, size_t b) {
+  return (a + b - 1) / b;
+}
+
+/// Rows per task: whole blocks, but no larger than what gives every worker one.
+size_t rows_per_task(const Machine& machine, size_t rows) {
+  const size_t share = divide_up(rows, static_cast<size_t>(machine.pool.threads()));
+  return std::min(kRowBlock, divide_up(share, machine.gemm.rows) * machine.gemm.rows);
+}
+
+}  // namespace
+
+size_t scratch_size(size_t hidden) {
+  const size_t norm = kRowBlock * (hidden + 64) + hidden + 64;
+  const size_t panel = kRowBlock * 32;
+  const size_t embeddings = 33 * (hidden + 64);
+  return std::max({norm, panel, embeddings});
+}
+
+void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
+                     const RequantizeTo& to) {
+  const GemmS8Kernel& kernel = machine.gemm;
+  const size_t panels = linear.n_padded / kernel.columns;
+  const size_t bytes = panel_bytes(kernel, linear.k_padded);
+  const size_t column_tasks = divide_up(panels, kPanelBlock);
+  // Enough row tasks that all workers stay busy to the end, but as few as possible: each reads the weights
+  // again.
+  const size_t wanted = static_cast<size_t>(machine.pool.threads()) * 4;
+  const size_t row_tasks = std::clamp<size_t>(divide_up(wanted, column_tasks), 1, divide_up(rows, kRowBlock));
+  const size_t rows_each = divide_up(divide_up(rows, row_tasks), kernel.rows) * kernel.rows;
+  machine.pool.run(column_tasks * row_tasks, [&](size_t task, int worker) {
+    kernel.enter();
+    int32_t* acc = machine.scratch[static_cast<size_t>(worker)].data();
+    const size_t first_panel = task / row_tasks * kPanelBlock;
+    const size_t last_panel = std::min(panels, first_panel + kPanelBlock);
+    const size_t begin = std::min(rows, task % row_tasks * rows_each);
+    const size_t end = std::min(rows, begin + rows_each);
+    for (size_t m = begin; m < end; m += kRowBlock) {
+      const size_t now = std::min(kRowBlock, end - m);
+      for (size_t p = first_panel; p < last_panel; ++p) {
+        kernel.run(a.data + m * a.ld, a.ld, now, linear.panels.data() + p * bytes, linear.k_padded, acc,
+                   kernel.columns);
+        const size_t n = p * kernel.columns;
+        machine.rows.requantize({acc, kernel.columns, now, kernel.columns, linear.scale.data() + n,
+                                 linear.bias.data() + n, to.activation, to.clip, to.inverse + n,
+                                 to.out.data + m * to.out.ld + to.column + n, to.out.ld, to.panel_flip[p],
+                                 nullptr, 0});
+      }
+    }
+    kernel.leave();
+  });
+}
+
+void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
+                        const ResidualNorm& norm, Codes residual, const std::vector<Codes>& outputs,
+                        float* float_out) {
+  const GemmS8Kernel& kernel = machine.gemm;
+  const size_t panels = linear.n_padded / kernel.columns;
+  const size_t bytes = panel_bytes(kernel, linear.k_padded);
+  const size_t each = rows_per_task(machine, rows);
+  const size_t n = divide_up(linear.n, 16) * 16;
+  machine.pool.run(divide_up(rows, each), [&](size_t task, int worker) {
+    kernel.enter();
+    int32_t* acc = machine.scratch[static_cast<size_t>(worker)].data();
+    const size_t m = task * each;
+    const size_t now = std::min(each, rows - m);
+    const size_t ld = linear.n_padded;
+    for (size_t p = 0; p < panels; ++p)
+      kernel.run(a.data + m * a.ld, a.ld, now, linear.panels.data() + p * bytes, linear.k_padded,
+                 acc + p * kernel.columns, ld);
+    kernel.leave();
+    CodeOutput to[8];
+    const size_t count = std::min<size_t>(outputs.size(), std::size(to));
+    for (size_t o = 0; o < count; ++o)
+      to[o] = {outputs[o].data + m * outputs[o].ld, outputs[o].ld, 1.0f / norm.output_scales[o],
+               machine.flip()};
+    const bool quantized = norm.local_scale > 0;
+    machine.rows.residual_layernorm({acc,
+                                     ld,
+                                     now,
+                                     n,
+                                     linear.n,
+                                     linear.scale.data(),
+                                     linear.bias.data(),
+                                     quantized ? 1.0f / norm.local_scale : 0.0f,
+                                     norm.local_scale,
+                                     residual.data + m * residual.ld,
+                                     residual.ld,
+                                     machine.flip(),
+                                     norm.residual_scale,
+                                     nullptr,
+                                     0,
+                                     norm.gamma.data(),
+                                     norm.beta.data(),
+                                     norm.epsilon,
+                                     reinterpret_cast<float*>(acc + kRowBlock * ld),
+                                     float_out ? float_out + m * linear.n : nullptr,
+                                     linear.n,
+                                     to,
+                                     count});
+  });
+}
+
+}  // namespace qdqbert::engine

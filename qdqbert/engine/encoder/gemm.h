@@ -1,0 +1,56 @@
+// INT8 GEMM over a packed batch with its epilogue, spread over the pool.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "qdqbert/engine/encoder/layer.h"
+#include "qdqbert/engine/kernels/select.h"
+#include "qdqbert/engine/worker_pool.h"
+
+namespace qdqbert::engine {
+
+/// What every step needs: kernels, threads and one accumulator block per worker.
+struct Machine {
+  const GemmS8Kernel& gemm;
+  const RowKernels& rows;
+  WorkerPool& pool;
+  std::vector<AlignedBuffer<int32_t>> scratch;  ///< per worker; see scratch_size
+  /// XOR that turns a signed code into what the GEMM reads as A.
+  uint8_t flip() const { return gemm.unsigned_a ? 0x80 : 0; }
+};
+
+/// Codes [rows][ld]; rows are padded for the kernel's over-read, ld to a multiple of kGemmKUnit.
+struct Codes {
+  uint8_t* data = nullptr;
+  size_t ld = 0;
+};
+
+/// Rows of the block that one worker finishes at a time. 96 is a multiple of every kernel's height (12, 6, 4,
+/// 32); with K = 3072 a block of A is 288 KB, which stays in the second-level cache beside the panels.
+inline constexpr size_t kRowBlock = 96;
+/// Columns of the block when columns are independent: 8 panels of 32, 192 KB of weights at K = 768.
+inline constexpr size_t kPanelBlock = 8;
+
+/// int32 values of scratch per worker that the GEMMs of an encoder of this hidden size need.
+size_t scratch_size(size_t hidden);
+
+/// Columns [first, last) of a requantized row get this treatment.
+struct RequantizeTo {
+  Codes out;
+  size_t column = 0;                    ///< first column of out
+  const float* inverse = nullptr;       ///< per column of the linear, padded like it
+  const uint8_t* panel_flip = nullptr;  ///< per panel of the linear
+  Activation activation = Activation::kNone;
+  float clip = 0;
+};
+
+void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
+                     const RequantizeTo& to);
+
+/// residual and outputs as in ResidualNorm; float_out (row stride linear.n) may be null.
+void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
+                        const ResidualNorm& norm, Codes residual, const std::vector<Codes>& outputs,
+                        float* float_out);
+
+}  // namespace qdqbert::engine

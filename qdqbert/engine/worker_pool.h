@@ -1,0 +1,54 @@
+// Threads that stay: an inference step is a few hundred microseconds, too short to start threads for.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace qdqbert::engine {
+
+/// `threads` workers, the caller included. One thread at a time may call run(); results never depend on which
+/// worker does which task. Tasks run with round-to-nearest and without flushing of denormals, whatever the
+/// caller's float control word says; it is restored afterwards.
+class WorkerPool {
+ public:
+  /// Throws SystemError when a thread cannot be started.
+  explicit WorkerPool(int threads);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls task(index, worker) for every index in [0, count) and returns when all are done. Tasks are claimed
+  /// one by one in ascending order. Tasks must not throw.
+  template <class Task>
+  void run(size_t count, const Task& task) {
+    run_erased(
+        count,
+        [](const void* context, size_t index, int worker) {
+          (*static_cast<const Task*>(context))(index, worker);
+        },
+        &task);
+  }
+
+ private:
+  using Call = void (*)(const void* context, size_t index, int worker);
+  void run_erased(size_t count, Call call, const void* context);
+  void work(int worker);
+  void claim(int worker);
+
+  std::vector<std::thread> workers_;
+  // One word that workers spin on; a job is published by increasing it.
+  alignas(64) std::atomic<uint64_t> generation_{0};
+  alignas(64) std::atomic<size_t> next_{0};
+  alignas(64) std::atomic<size_t> busy_{0};
+  size_t count_ = 0;
+  Call call_ = nullptr;
+  const void* context_ = nullptr;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace qdqbert::engine
