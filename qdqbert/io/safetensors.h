@@ -11,13 +11,9 @@
 #include <vector>
 
 #include "qdqbert/base/dtype.h"
+#include "qdqbert/io/tensor_set.h"
 
 namespace qdqbert::io {
-
-struct NamedTensor {
-  std::string name;
-  TensorView tensor;
-};
 
 /// String pairs of the header's `__metadata__`, in file order.
 using Metadata = std::vector<std::pair<std::string, std::string>>;

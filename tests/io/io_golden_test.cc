@@ -6,6 +6,7 @@
 
 #include "qdqbert/base/file.h"
 #include "qdqbert/io/bert_config.h"
+#include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/safetensors.h"
 
 #include "tests/io/scratch_directory.h"
@@ -64,6 +65,31 @@ TEST(IoGoldenTest, WritesConfigurationsBackByteForByte) {
             EXPECT_EQ(to_json(config).at(key), value) << key;
           }
         }
+      }
+    });
+  }
+}
+
+TEST(IoGoldenTest, ReadsPickledCheckpoints) {
+  testing::GoldenFamily family("pickled checkpoints");
+  for (const auto& entry : fs::recursive_directory_iterator(testing::golden_dir())) {
+    if (entry.path().filename() != "pytorch_model.bin") continue;
+    family.run(fs::relative(entry.path(), testing::golden_dir()).string(), [&] {
+      const fs::path directory = entry.path().parent_path();
+      const Checkpoint checkpoint = Checkpoint::open(directory);
+      const BertConfig config = read_config(directory / "config.json");
+      const TensorView& words = checkpoint.at("bert.embeddings.word_embeddings.weight");
+      EXPECT_EQ(words.shape, (Shape{config.vocab_size, config.hidden_size}));
+      // Where the same model was also saved as safetensors (the directory's name without "_bin"), all bytes
+      // agree.
+      const std::string name = directory.string();
+      if (name.size() < 4 || name.substr(name.size() - 4) != "_bin") return;
+      const Checkpoint twin = Checkpoint::open(name.substr(0, name.size() - 4));
+      EXPECT_EQ(twin.tensors().size(), checkpoint.tensors().size());
+      for (const auto& [key, tensor] : twin.tensors()) {
+        const TensorView& other = checkpoint.at(key);
+        EXPECT_EQ(other.shape, tensor.shape) << key;
+        EXPECT_TRUE(std::ranges::equal(other.data, tensor.data)) << key;
       }
     });
   }
