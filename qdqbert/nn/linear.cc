@@ -27,6 +27,11 @@ Linear::Linear(const char* name, int64_t in_features, int64_t out_features, bool
 Linear::Linear(int64_t in_features, int64_t out_features, bool has_bias)
     : Linear("Linear", in_features, out_features, has_bias) {}
 
+Linear::Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias) : torch::nn::Module("Linear") {
+  weight = register_parameter("weight", shared_weight);
+  if (shared_bias.defined()) bias = register_parameter("bias", shared_bias);
+}
+
 at::Tensor Linear::forward(const at::Tensor& x, const QuantCall&) {
   return at::linear(x, weight, bias);
 }

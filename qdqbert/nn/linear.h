@@ -21,6 +21,8 @@ struct QuantDefaults {
 class Linear : public torch::nn::Module {
  public:
   Linear(int64_t in_features, int64_t out_features, bool has_bias = true);
+  /// A layer over parameters that another module may own too (`bias` may be undefined).
+  Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias);
 
   virtual at::Tensor forward(const at::Tensor& x, const QuantCall& call = {});
   int64_t in_features() const { return weight.size(1); }

@@ -185,7 +185,7 @@ std::string TensorQuantizer::extra_repr() const {
   std::string text = fmt::format("{}{}bit", is_unsigned_ ? "unsigned " : "", num_bits_);
   if (narrow_range_) text += " narrow";
   if (fake_quant_) text += " fake";
-  text += axis_ ? " axis=" + quant::to_string(*axis_) : " per-tensor";
+  text += axis_ ? " axis=" + quant::text_of(*axis_) : " per-tensor";
   text += " amax=" + short_amax(amax_);
   if (scale_amax_ && *scale_amax_ != 0) text += fmt::format(" *{}", dump_json(*scale_amax_));
   if (learn_amax_) text += " learned";

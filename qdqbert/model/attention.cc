@@ -1,0 +1,245 @@
+#include "qdqbert/model/attention.h"
+
+#include <cmath>
+
+#include "qdqbert/base/error.h"
+
+namespace qdqbert::model {
+namespace {
+
+void tell(const QuantizerTap* tap, const nn::TensorQuantizer& quantizer, const at::Tensor& x) {
+  if (tap != nullptr && !quantizer.disabled() && quantizer.if_quant()) (*tap)(quantizer.label(), x);
+}
+
+at::Tensor dropped(const at::Tensor& x, double probability, bool training) {
+  return training && probability > 0 ? at::dropout(x, probability, true) : x;
+}
+
+std::shared_ptr<nn::TensorQuantizer> input_quantizer(const nn::QuantDefaults& defaults) {
+  return std::make_shared<nn::TensorQuantizer>(defaults.input);
+}
+
+// In place where that keeps the result's type and shape.
+void add_to(at::Tensor& sum, const at::Tensor& term) {
+  const bool fits =
+      at::result_type(sum, term) == sum.scalar_type() && at::is_expandable_to(term.sizes(), sum.sizes());
+  if (fits) {
+    sum.add_(term);
+  } else {
+    sum = sum + term;
+  }
+}
+
+}  // namespace
+
+at::Tensor quantize(nn::TensorQuantizer& quantizer, const at::Tensor& x, const LayerContext& context,
+                    bool may_overwrite) {
+  tell(context.tap, quantizer, x);
+  return quantizer.forward(x, context.call(may_overwrite));
+}
+
+at::Tensor quantize(nn::TensorQuantizer& quantizer, nn::SharedInput& x, const LayerContext& context) {
+  tell(context.tap, quantizer, x.tensor());
+  return x.quantize(quantizer, context.arithmetic);
+}
+
+at::Tensor forward_linear(nn::QuantLinear& linear, const at::Tensor& x, const LayerContext& context,
+                          bool may_overwrite) {
+  const at::Tensor quantized = quantize(linear.input_quantizer(), x, context, may_overwrite);
+  tell(context.tap, linear.weight_quantizer(), linear.weight);
+  return linear.forward_quantized(quantized, context.call(false));
+}
+
+at::Tensor forward_linear(nn::QuantLinear& linear, nn::SharedInput& x, const LayerContext& context) {
+  const at::Tensor quantized = quantize(linear.input_quantizer(), x, context);
+  tell(context.tap, linear.weight_quantizer(), linear.weight);
+  return linear.forward_quantized(quantized, context.call(false));
+}
+
+SelfAttention::SelfAttention(const io::BertConfig& config, const nn::QuantDefaults& defaults)
+    : torch::nn::Module("QDQBertSelfAttention"),
+      heads_(config.num_attention_heads),
+      head_size_(config.head_size()),
+      max_positions_(config.max_position_embeddings),
+      dropout_(config.attention_probs_dropout_prob),
+      is_decoder_(config.is_decoder),
+      positions_(config.position_embedding()) {
+  const auto projection = [&] {
+    return std::make_shared<nn::QuantLinear>(config.hidden_size, heads_ * head_size_, true, defaults);
+  };
+  query = register_module("query", projection());
+  key = register_module("key", projection());
+  value = register_module("value", projection());
+  if (positions_ == io::PositionEmbedding::kRelativeKey ||
+      positions_ == io::PositionEmbedding::kRelativeKeyQuery) {
+    const auto table = std::make_shared<Embedding>(2 * max_positions_ - 1, head_size_);
+    distance_embedding_ = table->weight;
+    register_module("distance_embedding", table);
+  }
+  matmul_q_input_quantizer = register_module("matmul_q_input_quantizer", input_quantizer(defaults));
+  matmul_k_input_quantizer = register_module("matmul_k_input_quantizer", input_quantizer(defaults));
+  matmul_v_input_quantizer = register_module("matmul_v_input_quantizer", input_quantizer(defaults));
+  matmul_a_input_quantizer = register_module("matmul_a_input_quantizer", input_quantizer(defaults));
+}
+
+at::Tensor SelfAttention::split(const at::Tensor& x) const {
+  return x.view({x.size(0), x.size(1), heads_, head_size_}).transpose(1, 2);
+}
+
+// One range for the whole tensor does not see the layout, so the contiguous form before the transposition
+// serves.
+at::Tensor SelfAttention::quantize_split(nn::TensorQuantizer& quantizer, const at::Tensor& x,
+                                         const LayerContext& context, bool may_overwrite,
+                                         bool transposed) const {
+  const bool by_head = x.dim() == 4;  // keys and values from a cache come in this form
+  if (!quantizer.axis() && quantizer.amax().numel() <= 1) {
+    const at::Tensor y = quantize(quantizer, x, context, may_overwrite);
+    const at::Tensor heads = by_head ? y : split(y);
+    return transposed ? heads.transpose(-1, -2) : heads;
+  }
+  const at::Tensor heads = by_head ? x : split(x);
+  return quantize(quantizer, transposed ? heads.transpose(-1, -2) : heads, context, false);
+}
+
+void SelfAttention::add_relative_scores(at::Tensor& scores, const at::Tensor& q, const at::Tensor& k,
+                                        int64_t length) const {
+  if (!distance_embedding_.defined()) return;
+  if (length != 1 && length != k.size(2)) {
+    fail("[attention] relative positions need as many keys as queries, got {} keys for {} queries", k.size(2),
+         length);
+  }
+  if (length > max_positions_) {
+    fail("[attention] {} positions exceed the {} that relative distances are known for", length,
+         max_positions_);
+  }
+  const at::Tensor positions = at::arange(length, distance_embedding_.device());
+  const at::Tensor distance = positions.unsqueeze(1) - positions.unsqueeze(0) + (max_positions_ - 1);
+  const at::Tensor table = at::embedding(distance_embedding_, distance).to(q.scalar_type());
+  at::Tensor terms = at::einsum("bhld,lrd->bhlr", {q, table});
+  // With one new token and a cache the original takes distance 0 for every key.
+  if (positions_ == io::PositionEmbedding::kRelativeKeyQuery) {
+    terms = terms + at::einsum("bhrd,lrd->bhlr", {k, length == 1 ? table.expand({1, k.size(2), -1}) : table});
+  }
+  add_to(scores, terms);
+}
+
+SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Tensor& mask,
+                                           const at::Tensor& head_mask, const at::Tensor& encoder_states,
+                                           const LayerCache& past, const LayerContext& context) {
+  const bool crosses = encoder_states.defined(), relative = distance_embedding_.defined();
+  at::Tensor q = forward_linear(*query, hidden, context);
+  at::Tensor k, v;
+  if (crosses && !past.empty()) {
+    k = past[0];
+    v = past[1];
+  } else if (crosses) {
+    nn::SharedInput states(encoder_states);
+    k = forward_linear(*key, states, context);
+    v = forward_linear(*value, states, context);
+  } else {
+    k = forward_linear(*key, hidden, context);
+    v = forward_linear(*value, hidden, context);
+    if (!past.empty()) {
+      k = at::cat({past[0], split(k)}, 2);
+      v = at::cat({past[1], split(v)}, 2);
+    }
+  }
+  SelfAttentionOutput result;
+  if (is_decoder_) result.present = {k.dim() == 4 ? k : split(k), v.dim() == 4 ? v : split(v)};
+
+  const at::Tensor quantized_q = quantize_split(*matmul_q_input_quantizer, q, context, !relative, false);
+  const at::Tensor quantized_k =
+      quantize_split(*matmul_k_input_quantizer, k, context, !relative && !is_decoder_, true);
+  at::Tensor scores = at::matmul(quantized_q, quantized_k);
+  if (relative) add_relative_scores(scores, split(q), k.dim() == 4 ? k : split(k), q.size(1));
+  scores.div_(std::sqrt(static_cast<double>(head_size_)));
+  if (mask.defined()) {
+    if (!at::is_expandable_to(mask.sizes(), scores.sizes())) {
+      fail("[attention mask] of shape {} does not fit attention scores of shape {}",
+           to_string(Shape(mask.sizes().vec())), to_string(Shape(scores.sizes().vec())));
+    }
+    add_to(scores, mask);
+  }
+  at::Tensor probabilities = dropped(at::softmax(scores, -1), dropout_, is_training());
+  if (head_mask.defined()) {
+    if (head_mask.numel() != heads_ && head_mask.numel() != 1) {
+      fail("[head mask] has {} heads, the layer has {}", head_mask.numel(), heads_);
+    }
+    probabilities = probabilities * head_mask;
+  }
+  if (context.output_attentions) result.probabilities = probabilities;
+  const at::Tensor quantized_a =
+      quantize(*matmul_a_input_quantizer, probabilities, context, !context.output_attentions);
+  const at::Tensor quantized_v = quantize_split(*matmul_v_input_quantizer, v, context, !is_decoder_, false);
+  const at::Tensor by_head = at::matmul(quantized_a, quantized_v);
+  result.context = by_head.transpose(1, 2).reshape({q.size(0), q.size(1), heads_ * head_size_});
+  return result;
+}
+
+void SelfAttention::keep_heads(const at::Tensor& features, int64_t heads) {
+  query->keep_rows(features);
+  key->keep_rows(features);
+  value->keep_rows(features);
+  heads_ = heads;
+}
+
+ResidualOutput::ResidualOutput(int64_t in_features, const io::BertConfig& config,
+                               const nn::QuantDefaults& defaults)
+    : torch::nn::Module("QDQBertOutput"), dropout_(config.hidden_dropout_prob) {
+  dense = register_module("dense",
+                          std::make_shared<nn::QuantLinear>(in_features, config.hidden_size, true, defaults));
+  layer_norm =
+      register_module("LayerNorm", std::make_shared<LayerNorm>(config.hidden_size, config.layer_norm_eps));
+  add_local_input_quantizer = register_module("add_local_input_quantizer", input_quantizer(defaults));
+  add_residual_input_quantizer = register_module("add_residual_input_quantizer", input_quantizer(defaults));
+}
+
+at::Tensor ResidualOutput::forward(const at::Tensor& hidden, nn::SharedInput& residual,
+                                   const LayerContext& context, bool may_overwrite) {
+  const at::Tensor transformed =
+      dropped(forward_linear(*dense, hidden, context, may_overwrite), dropout_, is_training());
+  at::Tensor sum = quantize(*add_local_input_quantizer, transformed, context, true);
+  const at::Tensor quantized_residual = quantize(*add_residual_input_quantizer, residual, context);
+  // The sum is no tap's and nobody else's tensor unless the quantizer handed its input through.
+  if (sum.is_same(transformed) && context.tap != nullptr) {
+    sum = sum + quantized_residual;
+  } else {
+    add_to(sum, quantized_residual);
+  }
+  return layer_norm->forward(sum);
+}
+
+Attention::Attention(const io::BertConfig& config, const nn::QuantDefaults& defaults)
+    : torch::nn::Module("QDQBertAttention") {
+  self = register_module("self", std::make_shared<SelfAttention>(config, defaults));
+  output = register_module("output", std::make_shared<ResidualOutput>(config.hidden_size, config, defaults));
+  for (int64_t head = 0; head < self->heads(); ++head) remaining_heads_.push_back(head);
+}
+
+AttentionOutput Attention::forward(const at::Tensor& hidden, const at::Tensor& mask,
+                                   const at::Tensor& head_mask, const at::Tensor& encoder_states,
+                                   const LayerCache& past, const LayerContext& context) {
+  nn::SharedInput shared(hidden);
+  SelfAttentionOutput attended = self->forward(shared, mask, head_mask, encoder_states, past, context);
+  return {output->forward(attended.context, shared, context, true), attended.probabilities,
+          std::move(attended.present)};
+}
+
+void Attention::prune_heads(const std::set<int64_t>& heads) {
+  std::vector<int64_t> kept_heads, features;
+  const int64_t size = self->head_size();
+  for (size_t position = 0; position < remaining_heads_.size(); ++position) {
+    if (heads.contains(remaining_heads_[position])) continue;
+    kept_heads.push_back(remaining_heads_[position]);
+    for (int64_t i = 0; i < size; ++i) features.push_back(static_cast<int64_t>(position) * size + i);
+  }
+  if (kept_heads.size() == remaining_heads_.size()) return;
+  if (kept_heads.empty())
+    fail("[pruning] a layer must keep at least one of its {} heads", remaining_heads_.size());
+  const at::Tensor indices = at::tensor(features, at::kLong);
+  self->keep_heads(indices, static_cast<int64_t>(kept_heads.size()));
+  output->dense->keep_columns(indices);
+  remaining_heads_ = std::move(kept_heads);
+}
+
+}  // namespace qdqbert::model

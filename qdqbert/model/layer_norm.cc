@@ -1,0 +1,36 @@
+#include "qdqbert/model/layer_norm.h"
+
+#include "qdqbert/base/error.h"
+
+namespace qdqbert::model {
+
+LayerNorm::LayerNorm(int64_t size, double eps) : torch::nn::Module("LayerNorm"), eps_(eps) {
+  weight = register_parameter("weight", at::ones({size}));
+  bias = register_parameter("bias", at::zeros({size}));
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& x) const {
+  return at::layer_norm(x, {weight.size(0)}, weight, bias, eps_);
+}
+
+Embedding::Embedding(int64_t rows, int64_t columns, std::optional<int64_t> padding_index)
+    : torch::nn::Module("Embedding") {
+  weight = register_parameter("weight", at::zeros({rows, columns}));
+  if (!padding_index) return;
+  padding_row_ = *padding_index < 0 ? rows + *padding_index : *padding_index;
+  if (*padding_row_ < 0 || *padding_row_ >= rows) {
+    fail("[embedding] padding index {} lies outside the {} rows", *padding_index, rows);
+  }
+}
+
+at::Tensor Embedding::forward(const at::Tensor& indices, const char* what) const {
+  if (indices.numel() > 0) {
+    const int64_t low = indices.min().item<int64_t>(), high = indices.max().item<int64_t>();
+    if (low < 0 || high >= rows()) {
+      fail("[{}] {} lies outside the table of {} rows", what, low < 0 ? low : high, rows());
+    }
+  }
+  return at::embedding(weight, indices, padding_row_.value_or(-1));
+}
+
+}  // namespace qdqbert::model

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+namespace qdqbert::model {
+
+/// Mean cross-entropy of `logits` [R, N] against int64 `labels` [R]; rows labelled `ignored` do not count
+/// (NaN when all are). Throws InputError for any other label outside [0, N).
+at::Tensor cross_entropy(const at::Tensor& logits, const at::Tensor& labels, int64_t ignored = -100);
+
+}  // namespace qdqbert::model
