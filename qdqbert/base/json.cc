@@ -250,11 +250,18 @@ Json parse_json(std::string_view text, std::string_view name) {
   bool changed = false;
   const std::string quoted = prepare(text, name, changed);
   const std::string_view source = changed ? std::string_view(quoted) : text;
+  // The parser takes a zero byte for the end of the text.
+  if (const size_t zero = source.find('\0'); zero != std::string_view::npos) {
+    const Position at = position_of(source, zero);
+    fail("[json] {} is not valid JSON at line {}, column {}", name, at.line, at.column);
+  }
   try {
     return Json::parse(source.begin(), source.end());
   } catch (const Json::parse_error& error) {
     const Position at = position_of(source, error.byte > 0 ? error.byte - 1 : 0);
     fail("[json] {} is not valid JSON at line {}, column {}", name, at.line, at.column);
+  } catch (const Json::out_of_range&) {
+    fail("[json] {} has a number that no double can hold", name);
   }
 }
 

@@ -57,6 +57,8 @@ TEST(JsonTest, ReportsLineAndColumn) {
     EXPECT_STREQ(error.what(), "[json] x.json is not valid JSON at line 2, column 7");
   }
   EXPECT_THROW(parse_json(std::string(100000, '['), "deep"), InputError);
+  EXPECT_THROW(parse_json("[1e400]", "large"), InputError);
+  EXPECT_THROW(parse_json(std::string_view("{}\0", 3), "zero"), InputError);
   EXPECT_EQ(parse_json("[NaN, -Infinity, \"NaN\"]", "x").dump(), "[\"NaN\",\"-Infinity\",\"NaN\"]");
 }
 
