@@ -1,5 +1,6 @@
 #pragma once
 
+#include "qdqbert/quant/bin_counter.h"
 #include "qdqbert/quant/calibrator.h"
 #include "qdqbert/quant/histogram.h"
 
@@ -42,11 +43,19 @@ class HistogramCalibrator final : public Calibrator {
  private:
   void collect_numpy(std::span<const float> x);
   void collect_torch(std::span<const float> x);
+  void grow_numpy(float largest);
+  void grow_torch(float largest);
+  void merge_bins(size_t wanted);
+  void add_bins(const Histogram& other);
+  size_t most_bins() const;
 
   HistogramOptions options_;
   int num_bins_;
+  int first_bins_ = 0;  ///< of the current histogram
   Histogram histogram_;
+  bool wide_ = false;  ///< numpy-style edges have become float64
   bool warned_ = false;
+  std::shared_ptr<const BinCounter> counter_;  ///< for the current edges; nullptr after they changed
 };
 
 }  // namespace qdqbert::quant

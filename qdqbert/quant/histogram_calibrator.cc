@@ -1,0 +1,205 @@
+#include "qdqbert/quant/histogram_calibrator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/log.h"
+#include "qdqbert/quant/magnitudes.h"
+#include "qdqbert/quant/numpy_histogram.h"
+#include "qdqbert/quant/torch_histogram.h"
+
+namespace qdqbert::quant {
+
+namespace {
+
+constexpr size_t kUnlimitedBins = size_t{1} << 28;
+
+void check_finite(const Magnitudes& found) {
+  if (found.saw_nan) fail("[calibrator] calibration data hold NaN");
+  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
+}
+
+}  // namespace
+
+HistogramCalibrator::HistogramCalibrator(int num_bits, std::optional<Axis> axis, bool is_unsigned,
+                                         HistogramOptions options)
+    : Calibrator(num_bits, std::move(axis), is_unsigned), options_(options), num_bins_(options.num_bins) {
+  if (this->axis())
+    fail("[calibrator] a histogram has one range for the whole tensor, got axis={}", text_of(*this->axis()));
+  if (num_bins_ < 1) fail("[calibrator] the number of bins must be positive, got {}", num_bins_);
+}
+
+void HistogramCalibrator::collect(std::span<const float> x, const Shape&) {
+  if (x.empty()) fail("[calibrator] an empty tensor has no range");
+  options_.torch_hist ? collect_torch(x) : collect_numpy(x);
+}
+
+size_t HistogramCalibrator::most_bins() const {
+  if (options_.max_growth <= 0) return kUnlimitedBins;
+  return static_cast<size_t>(first_bins_) * static_cast<size_t>(options_.max_growth);
+}
+
+void HistogramCalibrator::collect_numpy(std::span<const float> x) {
+  if (histogram_.empty()) {
+    histogram_ = numpy_histogram(x, num_bins_, options_.skip_zeros);
+    first_bins_ = num_bins_;
+    return;
+  }
+  const Magnitudes found = magnitudes(x);
+  if (non_finite() == NonFinite::kRefuse) check_finite(found);
+  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
+  if (options_.skip_zeros && found.largest == 0 && !found.saw_nan)
+    fail("[calibrator] a batch holds only zeros, which are skipped");
+  // A NaN hides both the maximum and the negative values from the toolkit, so nothing grows and no sign is
+  // dropped.
+  if (!found.saw_nan && found.largest > histogram_.edges.back()) grow_numpy(found.largest);
+  if (!counter_) counter_ = std::make_shared<const BinCounter>(histogram_.edges);
+  if (found.saw_nan) {
+    counter_->count_signed(x, options_.skip_zeros, histogram_.counts);
+  } else {
+    counter_->count(x, options_.skip_zeros, histogram_.counts);
+  }
+}
+
+void HistogramCalibrator::grow_numpy(float largest) {
+  AppendedEdges added = appended_edges(histogram_, largest, wide_);
+  while (!(static_cast<double>(histogram_.counts.size()) + added.count <= static_cast<double>(most_bins()))) {
+    if (!(histogram_.edges[1] > histogram_.edges[0]))
+      fail("[calibrator] bins have no width: the first batch lay between {} and {}", histogram_.edges.front(),
+           histogram_.edges.back());
+    merge_bins(histogram_.counts.size() + static_cast<size_t>(std::min(added.count, 1e15)));
+    added = appended_edges(histogram_, largest, wide_);
+  }
+  for (double k = 0; k < added.count; ++k) histogram_.edges.push_back(added.first + k * added.step);
+  histogram_.counts.resize(histogram_.edges.size() - 1);
+  wide_ = true;
+  counter_.reset();
+}
+
+void HistogramCalibrator::collect_torch(std::span<const float> x) {
+  const Magnitudes found = magnitudes(x);
+  if (non_finite() == NonFinite::kRefuse || histogram_.empty()) check_finite(found);
+  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
+  if (options_.skip_zeros && found.largest == 0 && !found.saw_nan)
+    fail("[calibrator] a batch holds only zeros, which are skipped");
+  if (histogram_.empty()) {
+    first_bins_ = num_bins_;
+    histogram_.counts.assign(static_cast<size_t>(num_bins_), 0);
+    histogram_.edges = torch_linspace(found.largest, num_bins_);
+  } else if (!found.saw_nan && found.largest > histogram_.edges.back()) {
+    grow_torch(found.largest);
+  }
+  torch_count(x, static_cast<float>(histogram_.edges.back()), options_.skip_zeros, found.saw_nan,
+              histogram_.counts);
+}
+
+void HistogramCalibrator::grow_torch(float largest) {
+  float width = static_cast<float>(histogram_.edges[1] - histogram_.edges[0]);
+  if (!(width > 0)) fail("[calibrator] bins have no width: the first batch held only zeros");
+  float bins = std::ceil(largest / width);
+  while (bins > static_cast<float>(most_bins())) {
+    merge_bins(static_cast<size_t>(std::min(bins, 1e15f)));
+    width = static_cast<float>(histogram_.edges[1] - histogram_.edges[0]);
+    bins = std::ceil(largest / width);
+  }
+  num_bins_ = static_cast<int>(bins);
+  histogram_.edges = torch_arange(largest + width, width);
+  histogram_.counts.resize(static_cast<size_t>(num_bins_));
+}
+
+void HistogramCalibrator::merge_bins(size_t wanted) {
+  if (!warned_) {
+    warned_ = true;
+    log_warning(
+        "a histogram would need {} bins for its range, more than {} times its first {}: neighbouring bins "
+        "are merged",
+        wanted, options_.max_growth, first_bins_);
+  }
+  std::vector<int64_t>& counts = histogram_.counts;
+  std::vector<double>& edges = histogram_.edges;
+  edges.resize(counts.size() + 1);
+  if (counts.size() % 2 == 1) {
+    edges.push_back(edges.back() + (edges[1] - edges[0]));
+    counts.push_back(0);
+  }
+  for (size_t k = 0; k < counts.size() / 2; ++k) {
+    counts[k] = counts[2 * k] + counts[2 * k + 1];
+    edges[k] = edges[2 * k];
+  }
+  edges[counts.size() / 2] = edges.back();
+  counts.resize(counts.size() / 2);
+  edges.resize(counts.size() + 1);
+  counter_.reset();
+}
+
+std::optional<FloatArray> HistogramCalibrator::compute_amax(const AmaxRequest& request) {
+  if (!request.method)
+    fail<UsageError>("[calibrator] a histogram needs a method: percentile, entropy or mse");
+  if (*request.method == HistogramMethod::kPercentile && (request.percentile < 0 || request.percentile > 100))
+    fail("[calibrator] percentile must be in [0, 100], got {}", request.percentile);
+  if (histogram_.empty()) return std::nullopt;
+  switch (*request.method) {
+    case HistogramMethod::kPercentile:
+      return FloatArray::scalar(percentile_amax(histogram_, request.percentile));
+    case HistogramMethod::kEntropy: {
+      if (!options_.torch_hist)
+        return FloatArray::scalar(
+            entropy_amax(histogram_, num_bits(), is_unsigned(), request.stride, request.start_bin));
+      Histogram copy = histogram_;
+      return FloatArray::scalar(
+          entropy_amax(copy, num_bits(), is_unsigned(), request.stride, request.start_bin));
+    }
+    case HistogramMethod::kMse:
+      return FloatArray::scalar(
+          mse_amax(histogram_, num_bits(), is_unsigned(), request.stride, request.start_bin));
+  }
+  return std::nullopt;
+}
+
+void HistogramCalibrator::reset() {
+  histogram_ = {};
+  wide_ = false;
+  counter_.reset();
+}
+
+void HistogramCalibrator::merge(const Calibrator& other) {
+  const auto* that = dynamic_cast<const HistogramCalibrator*>(&other);
+  if (!that || that->options_.torch_hist != options_.torch_hist ||
+      that->options_.skip_zeros != options_.skip_zeros)
+    fail("[calibrator] only histograms of the same options can be merged");
+  if (that->histogram_.empty()) return;
+  if (histogram_.empty()) {
+    const auto rule = non_finite();
+    *this = *that;
+    set_non_finite(rule);
+    return;
+  }
+  add_bins(that->histogram_);
+}
+
+void HistogramCalibrator::add_bins(const Histogram& other) {
+  const float largest = static_cast<float>(other.edges[other.counts.size()]);
+  if (largest > histogram_.edges.back()) options_.torch_hist ? grow_torch(largest) : grow_numpy(largest);
+  const std::vector<double>& edges = histogram_.edges;
+  const size_t bins = histogram_.counts.size();
+  for (size_t k = 0; k < other.counts.size(); ++k) {
+    const double center = other.edges[k] + (other.edges[k + 1] - other.edges[k]) / 2;
+    const auto above = std::upper_bound(edges.begin(), edges.begin() + static_cast<ptrdiff_t>(bins), center);
+    const size_t bin = above == edges.begin() ? 0 : static_cast<size_t>(above - edges.begin()) - 1;
+    histogram_.counts[std::min(bin, bins - 1)] += other.counts[k];
+  }
+}
+
+std::unique_ptr<Calibrator> HistogramCalibrator::clone() const {
+  return std::make_unique<HistogramCalibrator>(*this);
+}
+
+std::string HistogramCalibrator::to_string() const {
+  if (histogram_.empty()) return "HistogramCalibrator(calib_bin_edges=None)";
+  return fmt::format("HistogramCalibrator(calib_bin_edges=[{:.3f}, ..., {:.3f}]({}))",
+                     histogram_.edges.front(), histogram_.edges.back(), histogram_.edges.size());
+}
+
+}  // namespace qdqbert::quant
