@@ -5,9 +5,9 @@
 #include <charconv>
 #include <cmath>
 
-#include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/log.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -120,14 +120,14 @@ class FieldReader {
     int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size())
-      fail("[config] {}: the keys of {} must be integers, found \"{}\"", name_, key, text);
+      refuse("[config] {}: the keys of {} must be integers, found \"{}\"", name_, key, text);
     return value;
   }
 
   [[noreturn]] void wrong(std::string_view key, std::string_view needed, const Json& found) const {
     std::string text = dump_json(found, {.indent = -1});
     if (text.size() > 60) text = text.substr(0, 57) + "...";
-    fail("[config] {}: {} must be {}, found {}", name_, key, needed, text);
+    refuse("[config] {}: {} must be {}, found {}", name_, key, needed, text);
   }
 
  private:
@@ -151,7 +151,7 @@ void read_labels(FieldReader& reader, std::string_view name, BertConfig& config)
     if (!label.is_string()) reader.wrong("id2label", "an object of strings", *id2label);
     config.id2label[reader.integer_key("id2label", id)] = label.get<std::string>();
   }
-  if (config.id2label.empty()) fail("[config] {}: id2label has no label", name);
+  if (config.id2label.empty()) refuse("[config] {}: id2label has no label", name);
   config.label2id.reset();
   if (label2id && !label2id->is_null()) {
     config.label2id.emplace();
@@ -198,7 +198,7 @@ Json sorted(const Json& value) {
 
 void BertConfig::set_num_labels(int64_t count) {
   if (count < 1 || count > 1'000'000)
-    fail("[config] num_labels must be between 1 and 1000000, found {}", count);
+    refuse("[config] num_labels must be between 1 and 1000000, found {}", count);
   if (count == num_labels()) return;
   std::vector<std::string> labels;
   for (int64_t i = 0; i < count; ++i) labels.push_back(fmt::format("LABEL_{}", i));
@@ -236,46 +236,46 @@ void BertConfig::validate() const {
         Size{"intermediate_size", intermediate_size, 1 << 20},
         Size{"max_position_embeddings", max_position_embeddings, 1 << 24},
         Size{"type_vocab_size", type_vocab_size, 1 << 20}}) {
-    if (value < 1) fail("[config] {} must be at least 1, found {}", name, value);
-    if (value > largest) fail("[config] {} is {}, which is above the limit of {}", name, value, largest);
+    if (value < 1) refuse("[config] {} must be at least 1, found {}", name, value);
+    if (value > largest) refuse("[config] {} is {}, which is above the limit of {}", name, value, largest);
   }
   if (hidden_size % num_attention_heads != 0 && !extra.contains("embedding_size"))
-    fail("[config] hidden_size {} is not a multiple of num_attention_heads {}", hidden_size,
-         num_attention_heads);
+    refuse("[config] hidden_size {} is not a multiple of num_attention_heads {}", hidden_size,
+           num_attention_heads);
   for (const auto& [name, value] : {std::pair{"hidden_dropout_prob", hidden_dropout_prob},
                                     std::pair{"attention_probs_dropout_prob", attention_probs_dropout_prob}})
-    if (!(value >= 0 && value <= 1)) fail("[config] {} must be between 0 and 1, found {}", name, value);
+    if (!(value >= 0 && value <= 1)) refuse("[config] {} must be between 0 and 1, found {}", name, value);
   for (const auto& [name, value] :
        {std::pair{"initializer_range", initializer_range}, std::pair{"layer_norm_eps", layer_norm_eps}})
-    if (!(value >= 0) || std::isinf(value)) fail("[config] {} must not be negative, found {}", name, value);
+    if (!(value >= 0) || std::isinf(value)) refuse("[config] {} must not be negative, found {}", name, value);
   if (pad_token_id && (*pad_token_id >= vocab_size || *pad_token_id < -vocab_size))
-    fail("[config] pad_token_id {} is outside the vocabulary of {} tokens", *pad_token_id, vocab_size);
+    refuse("[config] pad_token_id {} is outside the vocabulary of {} tokens", *pad_token_id, vocab_size);
   if (add_cross_attention && !is_decoder)
-    fail("[config] add_cross_attention needs is_decoder, which is false");
+    refuse("[config] add_cross_attention needs is_decoder, which is false");
   if (chunk_size_feed_forward < 0)
-    fail("[config] chunk_size_feed_forward must not be negative, found {}", chunk_size_feed_forward);
+    refuse("[config] chunk_size_feed_forward must not be negative, found {}", chunk_size_feed_forward);
   for (const auto& [layer, heads] : pruned_heads) {
     if (layer < 0 || layer >= num_hidden_layers)
-      fail("[config] pruned_heads names layer {}, the model has {}", layer, num_hidden_layers);
+      refuse("[config] pruned_heads names layer {}, the model has {}", layer, num_hidden_layers);
     for (const int64_t head : heads)
       if (head < 0 || head >= num_attention_heads)
-        fail("[config] pruned_heads names head {} of layer {}, the layer has {}", head, layer,
-             num_attention_heads);
+        refuse("[config] pruned_heads names head {} of layer {}, the layer has {}", head, layer,
+               num_attention_heads);
     if (static_cast<int64_t>(heads.size()) == num_attention_heads)
-      fail("[config] pruned_heads removes all {} heads of layer {}", num_attention_heads, layer);
+      refuse("[config] pruned_heads removes all {} heads of layer {}", num_attention_heads, layer);
   }
 }
 
 BertConfig parse_config(const Json& json, std::string_view name) {
-  if (!json.is_object()) fail("[config] {}: a JSON object is needed", name);
+  if (!json.is_object()) refuse("[config] {}: a JSON object is needed", name);
   BertConfig config;
   config.extra = json;
   FieldReader reader(config.extra, name);
 
   reader.read("model_type", config.model_type);
   if (config.model_type != "qdqbert" && config.model_type != "bert")
-    fail("[config] {}: model_type \"{}\" is not supported, only \"bert\" and \"qdqbert\" are", name,
-         config.model_type);
+    refuse("[config] {}: model_type \"{}\" is not supported, only \"bert\" and \"qdqbert\" are", name,
+           config.model_type);
   if (const auto architectures = reader.take("architectures"); architectures && !architectures->is_null()) {
     if (!architectures->is_array()) reader.wrong("architectures", "a list of strings", *architectures);
     for (const Json& architecture : *architectures) {
@@ -293,7 +293,7 @@ BertConfig parse_config(const Json& json, std::string_view name) {
   reader.read("hidden_act", activation);
   const auto known = activation_of(activation);
   if (!known)
-    fail("[config] {}: hidden_act \"{}\" is unknown; known are {}", name, activation, activation_names());
+    refuse("[config] {}: hidden_act \"{}\" is unknown; known are {}", name, activation, activation_names());
   config.hidden_act = *known;
   reader.read("hidden_dropout_prob", config.hidden_dropout_prob);
   reader.read("attention_probs_dropout_prob", config.attention_probs_dropout_prob);
@@ -320,8 +320,8 @@ BertConfig parse_config(const Json& json, std::string_view name) {
     for (const auto& [type, spelling] : kProblemTypes)
       if (spelling == problem) config.problem_type = type;
     if (!config.problem_type)
-      fail("[config] {}: problem_type \"{}\" is unknown; known are {}, {} and {}", name, problem,
-           kProblemTypes[0].second, kProblemTypes[1].second, kProblemTypes[2].second);
+      refuse("[config] {}: problem_type \"{}\" is unknown; known are {}, {} and {}", name, problem,
+             kProblemTypes[0].second, kProblemTypes[1].second, kProblemTypes[2].second);
   }
   reader.read("output_attentions", config.output_attentions);
   reader.read("output_hidden_states", config.output_hidden_states);
@@ -343,13 +343,13 @@ BertConfig parse_config(const Json& json, std::string_view name) {
     config.validate();
   } catch (const InputError& error) {
     constexpr std::string_view kSubject = "[config] ";
-    fail("[config] {}: {}", name, std::string_view(error.what()).substr(kSubject.size()));
+    refuse("[config] {}: {}", name, std::string_view(error.what()).substr(kSubject.size()));
   }
   return config;
 }
 
 BertConfig read_config(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path)) fail("[config] there is no file {}", path.string());
+  if (!std::filesystem::is_regular_file(path)) refuse("[config] there is no file {}", path.string());
   return parse_config(read_json(path), path.string());
 }
 

@@ -4,10 +4,10 @@
 #include <cstring>
 #include <set>
 
-#include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/base/mapped_file.h"
+#include "qdqbert/io/refuse.h"
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/io/torch_pickle.h"
 
@@ -27,8 +27,8 @@ void refuse_lfs_pointer(const fs::path& path) {
   const auto mapping = MappedFile::open(path);
   const auto bytes = mapping->bytes();
   if (bytes.size() >= kStart.size() && std::memcmp(bytes.data(), kStart.data(), kStart.size()) == 0)
-    fail("[checkpoint] {} is a Git LFS pointer, not the weights; fetch them with `git lfs pull`",
-         path.string());
+    refuse("[checkpoint] {} is a Git LFS pointer, not the weights; fetch them with `git lfs pull`",
+           path.string());
 }
 
 bool starts_as_zip(const fs::path& path) {
@@ -37,12 +37,12 @@ bool starts_as_zip(const fs::path& path) {
 }
 
 TensorSet open_file(const fs::path& path) {
-  if (!fs::is_regular_file(path)) fail("[checkpoint] there is no file {}", path.string());
+  if (!fs::is_regular_file(path)) refuse("[checkpoint] there is no file {}", path.string());
   refuse_lfs_pointer(path);
   const std::string extension = path.extension().string();
   if (extension == ".h5" || extension == ".ckpt" || extension == ".msgpack")
-    fail("[checkpoint] {}: TensorFlow and Flax checkpoints are not read; convert it to model.safetensors",
-         path.string());
+    refuse("[checkpoint] {}: TensorFlow and Flax checkpoints are not read; convert it to model.safetensors",
+           path.string());
   const bool torch = extension == ".bin" || extension == ".pt" || extension == ".pth" ||
                      (extension != ".safetensors" && starts_as_zip(path));
   if (torch) return read_torch_pickle(path);
@@ -54,28 +54,29 @@ TensorSet open_file(const fs::path& path) {
 }
 
 TensorSet open_index(const fs::path& path) {
-  if (!fs::is_regular_file(path)) fail("[checkpoint] there is no file {}", path.string());
+  if (!fs::is_regular_file(path)) refuse("[checkpoint] there is no file {}", path.string());
   const Json index = read_json(path);
   const Json& map = require(index, "weight_map", Json::value_t::object, path.string());
   std::set<std::string> shards;
   for (const auto& [name, shard] : map.items()) {
-    if (!shard.is_string()) fail("[checkpoint] {}: the file of \"{}\" must be a string", path.string(), name);
+    if (!shard.is_string())
+      refuse("[checkpoint] {}: the file of \"{}\" must be a string", path.string(), name);
     const std::string file = shard.get<std::string>();
     if (file.empty() || fs::path(file).filename().string() != file || file == "." || file == "..")
-      fail("[checkpoint] {}: \"{}\" of tensor \"{}\" is not a file name in the same directory", path.string(),
-           file, name);
+      refuse("[checkpoint] {}: \"{}\" of tensor \"{}\" is not a file name in the same directory",
+             path.string(), file, name);
     shards.insert(file);
   }
   TensorSet all;
   for (const std::string& shard : shards) {
     const fs::path file = path.parent_path() / shard;
     if (!fs::is_regular_file(file))
-      fail("[checkpoint] {} names the shard {}, which is absent", path.string(), shard);
+      refuse("[checkpoint] {} names the shard {}, which is absent", path.string(), shard);
     TensorSet tensors = open_file(file);
     for (const auto& [name, named] : map.items())
       if (named.get_ref<const std::string&>() == shard && !tensors.find(name))
-        fail("[checkpoint] {} says that the tensor \"{}\" is in {}, which does not have it", path.string(),
-             name, shard);
+        refuse("[checkpoint] {} says that the tensor \"{}\" is in {}, which does not have it", path.string(),
+               name, shard);
     all.append(std::move(tensors), file.string());
   }
   return all;
@@ -87,12 +88,12 @@ fs::path weight_file_in(const fs::path& directory) {
     if (fs::exists(directory / name)) return directory / name;
   for (const char* name : {"tf_model.h5", "model.ckpt.index", "bert_model.ckpt.index", "flax_model.msgpack"})
     if (fs::exists(directory / name))
-      fail(
+      refuse(
           "[checkpoint] {} holds only {}: TensorFlow and Flax checkpoints are not read; convert it to "
           "model.safetensors",
           directory.string(), name);
-  fail("[checkpoint] {} has neither model.safetensors nor pytorch_model.bin, nor the index file of one",
-       directory.string());
+  refuse("[checkpoint] {} has neither model.safetensors nor pytorch_model.bin, nor the index file of one",
+         directory.string());
 }
 
 bool is_floating(DType dtype) {
@@ -112,8 +113,8 @@ OwnedTensor converted(const NamedTensor& source, DType dtype) {
   for (size_t i = 0; i < values.size(); ++i) {
     const uint16_t bits = dtype == DType::kF16 ? float_to_half(values[i]) : float_to_bfloat16(values[i]);
     if (dtype == DType::kF16 && (bits & 0x7fffu) == 0x7c00u && std::isfinite(values[i]))
-      fail("[checkpoint] {}: the value {} does not fit float16 (largest 65504); save as bf16 or f32",
-           source.name, values[i]);
+      refuse("[checkpoint] {}: the value {} does not fit float16 (largest 65504); save as bf16 or f32",
+             source.name, values[i]);
     std::memcpy(out.data.data() + 2 * i, &bits, 2);
   }
   return out;
@@ -123,7 +124,7 @@ OwnedTensor converted(const NamedTensor& source, DType dtype) {
 
 Checkpoint Checkpoint::open(const fs::path& path) {
   Checkpoint checkpoint;
-  if (!fs::exists(path)) fail("[checkpoint] {} does not exist", path.string());
+  if (!fs::exists(path)) refuse("[checkpoint] {} does not exist", path.string());
   checkpoint.file_ = fs::is_directory(path) ? weight_file_in(path) : path;
   checkpoint.set_ = ends_with(checkpoint.file_.string(), ".index.json") ? open_index(checkpoint.file_)
                                                                         : open_file(checkpoint.file_);
@@ -132,7 +133,7 @@ Checkpoint Checkpoint::open(const fs::path& path) {
 
 const TensorView& Checkpoint::at(std::string_view name) const {
   if (const TensorView* tensor = find(name)) return *tensor;
-  fail("[checkpoint] {} has no tensor \"{}\"", file_.string(), name);
+  refuse("[checkpoint] {} has no tensor \"{}\"", file_.string(), name);
 }
 
 SaveDType parse_save_dtype(std::string_view text) {

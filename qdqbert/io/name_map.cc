@@ -5,7 +5,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "qdqbert/base/error.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -70,8 +70,8 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   for (const auto& entry : checkpoint) {
     const auto [at, added] = loaded.emplace(modern_name(entry.name), entry.name);
     if (!added)
-      fail("[load] the checkpoint's \"{}\" and \"{}\" are both \"{}\" under their current name", at->second,
-           entry.name, at->first);
+      refuse("[load] the checkpoint's \"{}\" and \"{}\" are both \"{}\" under their current name", at->second,
+             entry.name, at->first);
     file_has_prefix = file_has_prefix || starts_with(at->first, kBase);
   }
   const bool model_has_prefix = std::any_of(model.tensors.begin(), model.tensors.end(),
@@ -92,7 +92,7 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   for (const auto& [file_name, tensor] : checkpoint) {
     const std::string name = modern_name(file_name);
     if (head.count(name))
-      fail(
+      refuse(
           "[load] the checkpoint has \"{}\" of the head, but its other names lack the prefix \"{}\": it was "
           "not saved by "
           "{}",
@@ -133,9 +133,9 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   if (!plan.report.mismatched.empty() && !ignore_mismatched_sizes) {
     const Mismatch& first = plan.report.mismatched.front();
     const size_t others = plan.report.mismatched.size() - 1;
-    fail("[load] {}: {} has the shape {} in the checkpoint, the model needs {}{}", model.class_name,
-         first.name, to_string(first.checkpoint_shape), to_string(first.model_shape),
-         others ? fmt::format(" (and {} more tensors differ)", others) : std::string());
+    refuse("[load] {}: {} has the shape {} in the checkpoint, the model needs {}{}", model.class_name,
+           first.name, to_string(first.checkpoint_shape), to_string(first.model_shape),
+           others ? fmt::format(" (and {} more tensors differ)", others) : std::string());
   }
   return plan;
 }

@@ -9,10 +9,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/mapped_file.h"
 #include "qdqbert/base/utf8.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -76,8 +76,8 @@ class HeaderReader {
     } else if (place_ == Place::kTensor && field_ == "dtype") {
       const std::optional<DType> dtype = dtype_of(value);
       if (!dtype)
-        fail("[safetensors] {}: tensor \"{}\" has the element type \"{}\", which is not supported", file_,
-             entries.back().name, value);
+        refuse("[safetensors] {}: tensor \"{}\" has the element type \"{}\", which is not supported", file_,
+               entries.back().name, value);
       entries.back().dtype = *dtype;
       entries.back().has_dtype = true;
     } else {
@@ -107,7 +107,7 @@ class HeaderReader {
                             : !entry.has_shape ? "shape"
                             : !entry.has_range ? "data_offsets"
                                                : nullptr;
-      if (missing) fail("[safetensors] {}: tensor \"{}\" has no {}", file_, entry.name, missing);
+      if (missing) refuse("[safetensors] {}: tensor \"{}\" has no {}", file_, entry.name, missing);
     }
     place_ = place_ == Place::kTop ? Place::kEnd : Place::kTop;
     return true;
@@ -128,8 +128,8 @@ class HeaderReader {
 
   bool end_array() {
     if (place_ == Place::kRange && entries.back().range.size() != 2)
-      fail("[safetensors] {}: tensor \"{}\" needs two data_offsets, has {}", file_, entries.back().name,
-           entries.back().range.size());
+      refuse("[safetensors] {}: tensor \"{}\" needs two data_offsets, has {}", file_, entries.back().name,
+             entries.back().range.size());
     place_ = Place::kTensor;
     return true;
   }
@@ -137,27 +137,27 @@ class HeaderReader {
   bool key(string_t& name) {
     if (place_ == Place::kTop) {
       if (!seen_.insert(name).second)
-        fail("[safetensors] {}: the name \"{}\" appears twice in the header", file_, name);
+        refuse("[safetensors] {}: the name \"{}\" appears twice in the header", file_, name);
       field_ = name;
     } else if (place_ == Place::kMetadata) {
       if (!seen_metadata_.insert(name).second)
-        fail("[safetensors] {}: the metadata key \"{}\" appears twice", file_, name);
+        refuse("[safetensors] {}: the metadata key \"{}\" appears twice", file_, name);
       metadata.emplace_back(name, std::string());
     } else {
       const Entry& entry = entries.back();
       if (name != "dtype" && name != "shape" && name != "data_offsets")
-        fail("[safetensors] {}: tensor \"{}\" has the unknown field \"{}\"", file_, entry.name, name);
+        refuse("[safetensors] {}: tensor \"{}\" has the unknown field \"{}\"", file_, entry.name, name);
       if ((name == "dtype" && entry.has_dtype) || (name == "shape" && entry.has_shape) ||
           (name == "data_offsets" && entry.has_range))
-        fail("[safetensors] {}: tensor \"{}\" has its {} twice", file_, entry.name, name);
+        refuse("[safetensors] {}: tensor \"{}\" has its {} twice", file_, entry.name, name);
       field_ = name;
     }
     return true;
   }
 
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception&) {
-    fail("[safetensors] {}: the header is not valid JSON at byte {}", file_,
-         8 + position - (position > 0 ? 1 : 0));
+    refuse("[safetensors] {}: the header is not valid JSON at byte {}", file_,
+           8 + position - (position > 0 ? 1 : 0));
   }
 
  private:
@@ -166,17 +166,17 @@ class HeaderReader {
   [[noreturn]] void unexpected(std::string_view found) const {
     switch (place_) {
       case Place::kStart:
-        fail("[safetensors] {}: the header must be a JSON object, found {}", file_, found);
+        refuse("[safetensors] {}: the header must be a JSON object, found {}", file_, found);
       case Place::kMetadata:
-        fail("[safetensors] {}: the metadata value \"{}\" must be a string, found {}", file_,
-             metadata.back().first, found);
+        refuse("[safetensors] {}: the metadata value \"{}\" must be a string, found {}", file_,
+               metadata.back().first, found);
       case Place::kTop:
       case Place::kEnd:
-        fail("[safetensors] {}: \"{}\" must be an object with dtype, shape and data_offsets, found {}", file_,
-             field_, found);
+        refuse("[safetensors] {}: \"{}\" must be an object with dtype, shape and data_offsets, found {}",
+               file_, field_, found);
       default:
-        fail("[safetensors] {}: tensor \"{}\": {} must be {}, found {}", file_, entries.back().name, field_,
-             field_ == "dtype" ? "a string" : "a list of non-negative integers", found);
+        refuse("[safetensors] {}: tensor \"{}\": {} must be {}, found {}", file_, entries.back().name, field_,
+               field_ == "dtype" ? "a string" : "a list of non-negative integers", found);
     }
   }
 
@@ -191,7 +191,7 @@ uint64_t byte_count(const std::string& file, std::string_view name, const Shape&
   uint64_t bytes = size_of(dtype);
   for (const int64_t size : shape)
     if (size < 0 || __builtin_mul_overflow(bytes, static_cast<uint64_t>(size), &bytes) || bytes > INT64_MAX)
-      fail("[safetensors] {}: tensor \"{}\" has the impossible shape {}", file, name, to_string(shape));
+      refuse("[safetensors] {}: tensor \"{}\" has the impossible shape {}", file, name, to_string(shape));
   return bytes;
 }
 
@@ -208,19 +208,24 @@ struct SafetensorsFile::Contents {
 SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& name) {
   const uint64_t file_size = bytes.size();
   if (file_size < 8)
-    fail("[safetensors] {}: {} bytes are too few for the 8-byte header size", name, file_size);
+    refuse("[safetensors] {}: {} bytes are too few for the 8-byte header size", name, file_size);
   uint64_t header_size = 0;
   for (size_t i = 0; i < 8; ++i) header_size |= static_cast<uint64_t>(bytes[i]) << (8 * i);
   if (header_size > kLargestHeader)
-    fail("[safetensors] {}: the header size {} is above the limit of {} bytes", name, header_size,
-         kLargestHeader);
+    refuse("[safetensors] {}: the header size {} is above the limit of {} bytes", name, header_size,
+           kLargestHeader);
   if (header_size > file_size - 8)
-    fail("[safetensors] {}: the header needs {} bytes, the file has {} after its first 8", name, header_size,
-         file_size - 8);
+    refuse("[safetensors] {}: the header needs {} bytes, the file has {} after its first 8", name,
+           header_size, file_size - 8);
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, header_size);
-  if (header.empty() || header[0] != '{') fail("[safetensors] {}: the header does not start with '{{'", name);
+  if (header.empty() || header[0] != '{')
+    refuse("[safetensors] {}: the header does not start with '{{'", name);
   if (const size_t bad = find_invalid_utf8(header); bad != std::string_view::npos)
-    fail("[safetensors] {}: the header is not valid UTF-8 at byte {}", name, 8 + bad);
+    refuse("[safetensors] {}: the header is not valid UTF-8 at byte {}", name, 8 + bad);
+
+  // The parser takes a zero byte for the end of the text.
+  if (const size_t zero = header.find('\0'); zero != std::string_view::npos)
+    refuse("[safetensors] {}: the header is not valid JSON at byte {}", name, 8 + zero);
 
   HeaderReader reader(name);
   nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
@@ -236,21 +241,22 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
   for (Entry& entry : reader.entries) {
     const uint64_t from = entry.range[0], to = entry.range[1];
     if (to < from || to > data.size())
-      fail("[safetensors] {}: tensor \"{}\" claims bytes {} to {}, the file has {} bytes of data", name,
-           entry.name, from, to, data.size());
+      refuse("[safetensors] {}: tensor \"{}\" claims bytes {} to {}, the file has {} bytes of data", name,
+             entry.name, from, to, data.size());
     if (from != end)
-      fail("[safetensors] {}: tensor \"{}\" starts at byte {}, {} the end of the one before at {}", name,
-           entry.name, from, from < end ? "before" : "leaving a hole after", end);
+      refuse("[safetensors] {}: tensor \"{}\" starts at byte {}, {} the end of the one before at {}", name,
+             entry.name, from, from < end ? "before" : "leaving a hole after", end);
     const uint64_t needed = byte_count(name, entry.name, entry.shape, entry.dtype);
     if (needed != to - from)
-      fail("[safetensors] {}: tensor \"{}\" of shape {} and type {} needs {} bytes, its offsets span {}",
-           name, entry.name, to_string(entry.shape), name_of(entry.dtype), needed, to - from);
+      refuse("[safetensors] {}: tensor \"{}\" of shape {} and type {} needs {} bytes, its offsets span {}",
+             name, entry.name, to_string(entry.shape), name_of(entry.dtype), needed, to - from);
     end = to;
     contents->tensors.push_back(
         {std::move(entry.name), {entry.dtype, std::move(entry.shape), data.subspan(from, to - from)}});
   }
   if (end != data.size())
-    fail("[safetensors] {}: the tensors end at byte {} of the data, the file has {}", name, end, data.size());
+    refuse("[safetensors] {}: the tensors end at byte {} of the data, the file has {}", name, end,
+           data.size());
   for (size_t i = 0; i < contents->tensors.size(); ++i) contents->index.emplace(contents->tensors[i].name, i);
   return SafetensorsFile(std::move(contents));
 }
@@ -279,7 +285,7 @@ const TensorView* SafetensorsFile::find(std::string_view name) const {
 
 const TensorView& SafetensorsFile::at(std::string_view name) const {
   if (const TensorView* tensor = find(name)) return *tensor;
-  fail("[safetensors] {} has no tensor \"{}\"", contents_->file, name);
+  refuse("[safetensors] {} has no tensor \"{}\"", contents_->file, name);
 }
 
 const Metadata& SafetensorsFile::metadata() const {
@@ -303,7 +309,7 @@ int writing_rank(DType dtype) {
 
 std::string json_string(std::string_view text) {
   if (find_invalid_utf8(text) != std::string_view::npos)
-    fail("[safetensors] the name \"{}\" is not valid UTF-8", text);
+    refuse("[safetensors] the name \"{}\" is not valid UTF-8", text);
   return nlohmann::json(text).dump();
 }
 
@@ -313,12 +319,12 @@ std::string safetensors_header(std::span<const NamedTensor> tensors, const Metad
                                std::vector<size_t>& order) {
   std::unordered_set<std::string_view> seen;
   for (const auto& [name, tensor] : tensors) {
-    if (name == kMetadataKey) fail("[safetensors] a tensor must not be named \"{}\"", name);
-    if (!seen.insert(name).second) fail("[safetensors] the name \"{}\" is given twice", name);
+    if (name == kMetadataKey) refuse("[safetensors] a tensor must not be named \"{}\"", name);
+    if (!seen.insert(name).second) refuse("[safetensors] the name \"{}\" is given twice", name);
     const uint64_t needed = byte_count("output", name, tensor.shape, tensor.dtype);
     if (needed != tensor.data.size())
-      fail("[safetensors] tensor \"{}\" of shape {} and type {} needs {} bytes, {} are given", name,
-           to_string(tensor.shape), name_of(tensor.dtype), needed, tensor.data.size());
+      refuse("[safetensors] tensor \"{}\" of shape {} and type {} needs {} bytes, {} are given", name,
+             to_string(tensor.shape), name_of(tensor.dtype), needed, tensor.data.size());
   }
   order.resize(tensors.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -347,8 +353,8 @@ std::string safetensors_header(std::span<const NamedTensor> tensors, const Metad
   json += "}";
   json.append((8 - json.size() % 8) % 8, ' ');
   if (json.size() > kLargestHeader)
-    fail("[safetensors] the header of {} tensors takes {} bytes, the limit is {}", tensors.size(),
-         json.size(), kLargestHeader);
+    refuse("[safetensors] the header of {} tensors takes {} bytes, the limit is {}", tensors.size(),
+           json.size(), kLargestHeader);
 
   std::string header;
   for (int i = 0; i < 8; ++i) header += static_cast<char>(json.size() >> (8 * i) & 0xff);

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "qdqbert/base/error.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -15,7 +15,7 @@ bool TensorSet::add(std::string name, TensorView tensor) {
 void TensorSet::append(TensorSet other, std::string_view file) {
   for (auto& [name, tensor] : other.tensors_) {
     if (find(name))
-      fail("[checkpoint] {}: the tensor \"{}\" is already in another file of this checkpoint", file, name);
+      refuse("[checkpoint] {}: the tensor \"{}\" is already in another file of this checkpoint", file, name);
     add(std::move(name), std::move(tensor));
   }
   for (auto& owner : other.owners_) keep(std::move(owner));

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <unordered_map>
 
-#include "qdqbert/base/error.h"
 #include "qdqbert/base/mapped_file.h"
+#include "qdqbert/io/refuse.h"
 #include "qdqbert/io/unpickler.h"
 #include "qdqbert/io/zip_archive.h"
 
@@ -24,13 +24,13 @@ void refuse_other_formats(std::span<const std::byte> bytes, const std::string& n
   // Protocol 2, a ten-byte integer that is the old format's magic number.
   constexpr std::string_view kLegacy("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
   if (starts_with(bytes, kLegacy))
-    fail(
+    refuse(
         "[pickle] {} is in the format of PyTorch before 1.6, which is not read; load and save it with a "
         "current PyTorch",
         name);
   if (bytes.size() > 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0)
-    fail("[pickle] {} is a tar archive, the format of PyTorch before 0.2, which is not read", name);
-  fail("[pickle] {} is not a zip archive, which pytorch_model.bin has to be", name);
+    refuse("[pickle] {} is a tar archive, the format of PyTorch before 0.2, which is not read", name);
+  refuse("[pickle] {} is not a zip archive, which pytorch_model.bin has to be", name);
 }
 
 /// Elements of a window into a storage, checked against its size.
@@ -41,8 +41,8 @@ class Window {
       if (size == 0) count_ = 0;
     for (const int64_t size : tensor.shape)
       if (__builtin_mul_overflow(count_, size, &count_))
-        fail("[pickle] {}: the tensor \"{}\" has the impossible shape {}", file, name,
-             to_string(tensor.shape));
+        refuse("[pickle] {}: the tensor \"{}\" has the impossible shape {}", file, name,
+               to_string(tensor.shape));
     int64_t last = tensor.offset;
     bool overflow = false;
     for (size_t i = 0; i < tensor.shape.size() && count_ > 0; ++i) {
@@ -52,7 +52,7 @@ class Window {
     }
     const int64_t numel = tensor.storage.numel;
     if (overflow || (count_ > 0 ? last >= numel : tensor.offset > numel))
-      fail(
+      refuse(
           "[pickle] {}: the tensor \"{}\" of shape {}, strides {} and offset {} reaches past its storage of "
           "{} elements",
           file, name, to_string(tensor.shape), to_string(tensor.strides), tensor.offset, numel);
@@ -101,16 +101,16 @@ const ZipEntry& pickle_entry(const ZipArchive& archive, const std::string& name,
     if (slash == std::string::npos) continue;
     const std::string_view rest = std::string_view(entry.name).substr(slash + 1);
     if (rest == "constants.pkl")
-      fail("[pickle] {} is a TorchScript archive with code, not a dictionary of tensors", name);
+      refuse("[pickle] {} is a TorchScript archive with code, not a dictionary of tensors", name);
     if (rest != "data.pkl") continue;
     if (found)
-      fail("[pickle] {}: both {} and {} are there, one data.pkl is needed", name, found->name, entry.name);
+      refuse("[pickle] {}: both {} and {} are there, one data.pkl is needed", name, found->name, entry.name);
     found = &entry;
     prefix = entry.name.substr(0, slash + 1);
   }
-  if (!found) fail("[pickle] {}: the archive has no data.pkl", name);
+  if (!found) refuse("[pickle] {}: the archive has no data.pkl", name);
   if (found->size > kLargestPickle)
-    fail("[pickle] {}: {} has {} bytes, the limit is {}", name, found->name, found->size, kLargestPickle);
+    refuse("[pickle] {}: {} has {} bytes, the limit is {}", name, found->name, found->size, kLargestPickle);
   return *found;
 }
 
@@ -124,7 +124,7 @@ TensorSet parse_torch_pickle(std::span<const std::byte> bytes, const std::string
   if (const ZipEntry* order = archive.find(prefix + "byteorder")) {
     const ZipContent content = archive.read(*order);
     if (!starts_with(content.bytes, "little"))
-      fail("[pickle] {}: the tensors are not in little-endian byte order", name);
+      refuse("[pickle] {}: the tensors are not in little-endian byte order", name);
   }
   const ZipContent code = archive.read(pickle);
   const auto tensors = unpickle_state_dict(code.bytes, name);
@@ -139,15 +139,16 @@ TensorSet parse_torch_pickle(std::span<const std::byte> bytes, const std::string
     if (storage == storages.end()) {
       const ZipEntry* entry = archive.find(entry_name);
       if (!entry)
-        fail("[pickle] {}: the storage {} of the tensor \"{}\" is missing", name, entry_name, tensor_name);
+        refuse("[pickle] {}: the storage {} of the tensor \"{}\" is missing", name, entry_name, tensor_name);
       storage = storages.emplace(entry_name, archive.read(*entry)).first;
       if (storage->second.owner) set.keep(storage->second.owner);
     }
     const auto data = storage->second.bytes;
     const size_t element = size_of(tensor.storage.dtype);
     if (data.size() % element != 0 || data.size() / element != static_cast<uint64_t>(tensor.storage.numel))
-      fail("[pickle] {}: the storage {} of the tensor \"{}\" should have {} elements of {}, it has {} bytes",
-           name, entry_name, tensor_name, tensor.storage.numel, name_of(tensor.storage.dtype), data.size());
+      refuse(
+          "[pickle] {}: the storage {} of the tensor \"{}\" should have {} elements of {}, it has {} bytes",
+          name, entry_name, tensor_name, tensor.storage.numel, name_of(tensor.storage.dtype), data.size());
     const Window window(tensor, name, tensor_name);
     TensorView view{tensor.storage.dtype, tensor.shape, {}};
     if (window.contiguous()) {
@@ -158,8 +159,8 @@ TensorSet parse_torch_pickle(std::span<const std::byte> bytes, const std::string
       // inflating.
       if (__builtin_add_overflow(copied, static_cast<uint64_t>(window.count()), &copied) ||
           copied > limit / element)
-        fail("[pickle] {}: the tensor \"{}\" of shape {} expands the file beyond {} bytes", name, tensor_name,
-             to_string(tensor.shape), limit);
+        refuse("[pickle] {}: the tensor \"{}\" of shape {} expands the file beyond {} bytes", name,
+               tensor_name, to_string(tensor.shape), limit);
       auto buffer = std::make_shared<std::vector<std::byte>>(window.gather(data));
       view.data = *buffer;
       set.keep(buffer);

@@ -3,8 +3,8 @@
 #include <array>
 #include <cstring>
 
-#include "qdqbert/base/error.h"
 #include "qdqbert/base/utf8.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -167,7 +167,7 @@ class Machine {
   }
 
  private:
-  [[noreturn]] void refuse(std::string_view why) const { fail("[pickle] {}: {}", name_, why); }
+  [[noreturn]] void refuse(std::string_view why) const { io::refuse("[pickle] {}: {}", name_, why); }
   [[noreturn]] void broken(std::string_view what) const {
     refuse(fmt::format("the pickle is damaged at byte {}: {}", at_, what));
   }

@@ -7,7 +7,7 @@
 
 #include <zlib.h>
 
-#include "qdqbert/base/error.h"
+#include "qdqbert/io/refuse.h"
 
 namespace qdqbert::io {
 
@@ -33,8 +33,8 @@ class Reader {
   }
   std::span<const std::byte> slice(uint64_t at, uint64_t size) const {
     if (at > bytes_.size() || size > bytes_.size() - at)
-      fail("[zip] {}: the archive is truncated: bytes {} to {} are needed, it has {}", name_, at, at + size,
-           bytes_.size());
+      refuse("[zip] {}: the archive is truncated: bytes {} to {} are needed, it has {}", name_, at, at + size,
+             bytes_.size());
     return bytes_.subspan(at, size);
   }
   std::string_view text(uint64_t at, uint64_t size) const {
@@ -53,7 +53,8 @@ struct Directory {
 };
 
 Directory find_directory(const Reader& reader, const std::string& name) {
-  if (reader.size() < kEndSize) fail("[zip] {}: {} bytes are too few for a zip archive", name, reader.size());
+  if (reader.size() < kEndSize)
+    refuse("[zip] {}: {} bytes are too few for a zip archive", name, reader.size());
   // The end record is followed by a comment of at most 65535 bytes whose length it states.
   const uint64_t last = reader.size() - kEndSize;
   const uint64_t first = last - std::min<uint64_t>(last, 0xffff);
@@ -61,21 +62,21 @@ Directory find_directory(const Reader& reader, const std::string& name) {
   for (uint64_t at = last + 1; at-- > first && !end;)
     if (reader.number<uint32_t>(at) == kEndSignature && reader.number<uint16_t>(at + 20) == last - at)
       end = at;
-  if (!end) fail("[zip] {}: no zip directory is at the end; the file is truncated or no zip archive", name);
+  if (!end) refuse("[zip] {}: no zip directory is at the end; the file is truncated or no zip archive", name);
   if (reader.number<uint16_t>(*end + 4) != reader.number<uint16_t>(*end + 6))
-    fail("[zip] {}: the archive spans several disks", name);
+    refuse("[zip] {}: the archive spans several disks", name);
   Directory directory{reader.number<uint32_t>(*end + 16), reader.number<uint32_t>(*end + 12),
                       reader.number<uint16_t>(*end + 10)};
   if (*end >= kLocator64Size && reader.number<uint32_t>(*end - kLocator64Size) == kLocator64Signature) {
     const uint64_t end64 = reader.number<uint64_t>(*end - kLocator64Size + 8);
     reader.slice(end64, kEnd64Size);
     if (reader.number<uint32_t>(end64) != kEnd64Signature)
-      fail("[zip] {}: the zip64 directory record is damaged", name);
+      refuse("[zip] {}: the zip64 directory record is damaged", name);
     directory = {reader.number<uint64_t>(end64 + 48), reader.number<uint64_t>(end64 + 40),
                  reader.number<uint64_t>(end64 + 32)};
   }
   if (directory.entries > kMostEntries)
-    fail("[zip] {}: {} entries are above the limit of {}", name, directory.entries, kMostEntries);
+    refuse("[zip] {}: {} entries are above the limit of {}", name, directory.entries, kMostEntries);
   reader.slice(directory.offset, directory.size);
   return directory;
 }
@@ -87,12 +88,12 @@ void apply_zip64(const Reader& reader, uint64_t at, uint64_t length, std::initia
   while (at + 4 <= end) {
     const uint16_t tag = reader.number<uint16_t>(at), size = reader.number<uint16_t>(at + 2);
     at += 4;
-    if (size > end - at) fail("[zip] {}: an extra field runs past its block", name);
+    if (size > end - at) refuse("[zip] {}: an extra field runs past its block", name);
     if (tag == 1) {
       uint64_t left = size, place = at;
       for (uint64_t* field : fields) {
         if (*field != 0xffffffffu) continue;
-        if (left < 8) fail("[zip] {}: a zip64 field is too short", name);
+        if (left < 8) refuse("[zip] {}: a zip64 field is too short", name);
         *field = reader.number<uint64_t>(place);
         place += 8;
         left -= 8;
@@ -120,7 +121,7 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> bytes, std::string name)
   uint64_t at = directory.offset, total = 0;
   for (uint64_t i = 0; i < directory.entries; ++i) {
     if (at + kCentralSize > directory_end || reader.number<uint32_t>(at) != kCentralSignature)
-      fail("[zip] {}: directory entry {} of {} is damaged", archive.name_, i + 1, directory.entries);
+      refuse("[zip] {}: directory entry {} of {} is damaged", archive.name_, i + 1, directory.entries);
     const uint16_t flags = reader.number<uint16_t>(at + 8), method = reader.number<uint16_t>(at + 10);
     const uint16_t name_size = reader.number<uint16_t>(at + 28),
                    extra_size = reader.number<uint16_t>(at + 30),
@@ -134,33 +135,33 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> bytes, std::string name)
                 archive.name_);
     at += kCentralSize + name_size + extra_size + comment_size;
     if (at > directory_end)
-      fail("[zip] {}: directory entry {} runs past the directory", archive.name_, i + 1);
+      refuse("[zip] {}: directory entry {} runs past the directory", archive.name_, i + 1);
 
-    if (flags & 1) fail("[zip] {}: the entry \"{}\" is encrypted", archive.name_, entry.name);
+    if (flags & 1) refuse("[zip] {}: the entry \"{}\" is encrypted", archive.name_, entry.name);
     if (method != 0 && method != 8)
-      fail(
+      refuse(
           "[zip] {}: the entry \"{}\" uses the compression method {}; only stored and deflated entries are "
           "read",
           archive.name_, entry.name, method);
     entry.deflated = method == 8;
     entry.size = size;
     if (!entry.deflated && size != packed_size)
-      fail("[zip] {}: the stored entry \"{}\" has {} bytes but states {}", archive.name_, entry.name,
-           packed_size, size);
+      refuse("[zip] {}: the stored entry \"{}\" has {} bytes but states {}", archive.name_, entry.name,
+             packed_size, size);
     if (!archive.index_.emplace(entry.name, archive.entries_.size()).second)
-      fail("[zip] {}: the entry \"{}\" appears twice", archive.name_, entry.name);
+      refuse("[zip] {}: the entry \"{}\" appears twice", archive.name_, entry.name);
 
     reader.slice(local, kLocalSize);
     if (reader.number<uint32_t>(local) != kLocalSignature ||
         reader.number<uint16_t>(local + 26) != name_size ||
         reader.text(local + kLocalSize, name_size) != entry.name)
-      fail("[zip] {}: the entry \"{}\" is not where the directory says, at byte {}", archive.name_,
-           entry.name, local);
+      refuse("[zip] {}: the entry \"{}\" is not where the directory says, at byte {}", archive.name_,
+             entry.name, local);
     const uint64_t begin = local + kLocalSize + name_size + reader.number<uint16_t>(local + 28);
     entry.packed = reader.slice(begin, packed_size);
     if (packed_size > 0) ranges.emplace_back(local, begin + packed_size);
     if (__builtin_add_overflow(total, size, &total) || total > expansion_limit(bytes.size()))
-      fail(
+      refuse(
           "[zip] {}: the entries up to \"{}\" expand to {} bytes from an archive of {}: refused as a zip "
           "bomb",
           archive.name_, entry.name, total, bytes.size());
@@ -169,8 +170,8 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> bytes, std::string name)
   std::sort(ranges.begin(), ranges.end());
   for (size_t i = 1; i < ranges.size(); ++i)
     if (ranges[i].first < ranges[i - 1].second)
-      fail("[zip] {}: two entries share the bytes from {}: refused as a zip bomb", archive.name_,
-           ranges[i].first);
+      refuse("[zip] {}: two entries share the bytes from {}: refused as a zip bomb", archive.name_,
+             ranges[i].first);
   return archive;
 }
 
@@ -185,11 +186,11 @@ ZipContent ZipArchive::read(const ZipEntry& entry) const {
     // Deflate cannot expand more than 1032-fold, so a larger claim is false and nothing needs to be allocated
     // for it.
     if (entry.size / 1032 > entry.packed.size())
-      fail("[zip] {}: the entry \"{}\" states {} bytes, more than its {} can expand to", name_, entry.name,
-           entry.size, entry.packed.size());
+      refuse("[zip] {}: the entry \"{}\" states {} bytes, more than its {} can expand to", name_, entry.name,
+             entry.size, entry.packed.size());
     auto buffer = std::make_shared<std::vector<std::byte>>(entry.size + 1);
     z_stream stream{};
-    if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) fail("[zip] {}: the decompressor does not start", name_);
+    if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) refuse("[zip] {}: the decompressor does not start", name_);
     size_t done = 0, given = 0;
     int status = Z_OK;
     constexpr size_t kStep = size_t{1} << 30;  // zlib counts in 32 bits
@@ -206,14 +207,14 @@ ZipContent ZipArchive::read(const ZipEntry& entry) const {
     }
     inflateEnd(&stream);
     if (status != Z_STREAM_END || done != entry.size)
-      fail("[zip] {}: the entry \"{}\" does not inflate to its {} bytes", name_, entry.name, entry.size);
+      refuse("[zip] {}: the entry \"{}\" does not inflate to its {} bytes", name_, entry.name, entry.size);
     content = {std::span<const std::byte>(*buffer).first(entry.size), buffer};
   }
   uLong crc = crc32_z(0, nullptr, 0);
   crc = crc32_z(crc, reinterpret_cast<const Bytef*>(content.bytes.data()), content.bytes.size());
   if (!content.bytes.empty() && crc != entry.crc)
-    fail("[zip] {}: the entry \"{}\" is damaged: its checksum is {:08x}, the directory says {:08x}", name_,
-         entry.name, crc, entry.crc);
+    refuse("[zip] {}: the entry \"{}\" is damaged: its checksum is {:08x}, the directory says {:08x}", name_,
+           entry.name, crc, entry.crc);
   return content;
 }
 
