@@ -97,16 +97,12 @@ void TensorQuantizer::enable_calib() {
 
 void TensorQuantizer::enable_clip() {
   if (!clip_) fail("[quantizer] {}: clipping needs a learned range (learn_amax)", label_);
-  clip_->clip_value_min.requires_grad_(true);
-  clip_->clip_value_max.requires_grad_(true);
   if_clip_ = true;
 }
 
 void TensorQuantizer::disable_clip() {
   if (!clip_) fail("[quantizer] {}: there is no clipping to disable without a learned range", label_);
   if_clip_ = false;
-  clip_->clip_value_min.requires_grad_(false);
-  clip_->clip_value_max.requires_grad_(false);
 }
 
 void TensorQuantizer::load_calib_amax(const quant::AmaxRequest& request, bool strict) {
@@ -193,7 +189,7 @@ std::string TensorQuantizer::extra_repr() const {
   if (fake_quant_) {
     text += " scale=1.0";
   } else if (scale_.defined()) {
-    text += " scale=" + short_amax(scale_);
+    text += " scale=" + (scale_.dim() == 0 ? dump_json(scale_.item<double>()) : short_amax(scale_));
   }
   if (if_quant_) text += " quant";
   if (if_clip_) text += " clip";

@@ -77,7 +77,8 @@ class TensorQuantizer : public torch::nn::Module {
   /// Throws UsageError without a calibrator.
   void enable_calib();
   void disable_calib() { if_calib_ = false; }
-  /// Throws InputError without learn_amax. The bounds are trained while clipping is enabled.
+  /// Throws InputError without learn_amax. As in release 2.1.2 neither call changes whether the bounds are
+  /// trained.
   void enable_clip();
   void disable_clip();
 
