@@ -1,10 +1,10 @@
 #include "tests/support/golden.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <sstream>
+
+#include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
@@ -70,7 +70,8 @@ void GoldenFamily::run(const std::string& case_name, const std::function<void()>
     if (!skip_is_listed(name_, skip.reason))
       ADD_FAILURE() << name_ << "/" << case_name << " wants to be skipped as \"" << skip.reason
                     << "\", which tests/golden-skips.txt does not list";
-    auto found = std::find_if(reasons_.begin(), reasons_.end(), [&](auto& r) { return r.first == skip.reason; });
+    auto found =
+        std::find_if(reasons_.begin(), reasons_.end(), [&](auto& r) { return r.first == skip.reason; });
     if (found == reasons_.end()) {
       reasons_.emplace_back(skip.reason, 1);
     } else {

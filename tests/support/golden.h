@@ -11,7 +11,8 @@
 
 namespace qdqbert::testing {
 
-/// QDQBERT_GOLDEN_DIR, default tests/golden of the source tree. Throws InputError when it is not a readable directory.
+/// QDQBERT_GOLDEN_DIR, default tests/golden of the source tree. Throws InputError when it is not a readable
+/// directory.
 std::filesystem::path golden_dir();
 
 /// The file of a data set named by a golden case, searched in QDQBERT_DATA_DIR (colon list, default data/) as
@@ -21,9 +22,9 @@ std::optional<std::filesystem::path> find_data(const std::string& name);
 /// Lines of a .jsonl or .jsonl.gz file as JSON.
 std::vector<Json> read_json_lines(const std::filesystem::path& path);
 
-/// Runs all cases of one family. `run` may throw GoldenSkip (counted under its reason, which must stand in the checked-in
-/// list tests/golden-skips.txt as "family reason") or any other exception (the case fails with that text). At the end
-/// prints "family: N cases, M skipped by name" and adds a test failure when N is 0.
+/// Runs all cases of one family. `run` may throw GoldenSkip (counted under its reason, which must stand in
+/// the checked-in list tests/golden-skips.txt as "family reason") or any other exception (the case fails with
+/// that text). At the end prints "family: N cases, M skipped by name" and adds a test failure when N is 0.
 struct GoldenSkip {
   std::string reason;
 };

@@ -1,0 +1,108 @@
+#include "qdqbert/text/normalizer.h"
+
+#include <algorithm>
+
+#include "qdqbert/text/unicode.h"
+
+namespace qdqbert::text {
+
+namespace {
+
+// Hangul syllables decompose by arithmetic (Unicode chapter 3.12).
+constexpr char32_t kHangulFirst = 0xac00, kHangulLast = 0xd7a3;
+
+void append_decomposed(NormalizedChar c, std::vector<NormalizedChar>& out) {
+  if (c.value >= kHangulFirst && c.value <= kHangulLast) {
+    const char32_t index = c.value - kHangulFirst;
+    out.push_back({0x1100 + index / 588, c.source});
+    out.push_back({0x1161 + index % 588 / 28, c.source});
+    if (index % 28 != 0) out.push_back({0x11a7 + index % 28, c.source});
+  } else if (properties(c.value) & kDecomposes) {
+    for (const uint32_t part : decompose(c.value)) out.push_back({part, c.source});
+  } else {
+    out.push_back(c);
+  }
+}
+
+/// Canonical ordering sorts runs of combining characters by class. Only the characters move: each position
+/// keeps the source it had, as in the reference.
+void order_marks(std::vector<NormalizedChar>& text) {
+  std::vector<std::pair<int, char32_t>> run;
+  for (size_t i = 0; i < text.size();) {
+    if (!(properties(text[i].value) & kCombining)) {
+      ++i;
+      continue;
+    }
+    size_t end = i;
+    run.clear();
+    while (end < text.size() && (properties(text[end].value) & kCombining)) {
+      run.emplace_back(combining_class(text[end].value), text[end].value);
+      ++end;
+    }
+    std::stable_sort(run.begin(), run.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (size_t j = i; j < end; ++j) text[j].value = run[j - i].second;
+    i = end;
+  }
+}
+
+}  // namespace
+
+void normalize(const char32_t* chars, size_t count, uint32_t first, const NormalizerOptions& options,
+               std::vector<NormalizedChar>& out) {
+  out.clear();
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t source = first + static_cast<uint32_t>(i);
+    const uint16_t p = properties(chars[i]);
+    if (p & kDropped) continue;
+    if (p & kToSpace) {
+      out.push_back({U' ', source});
+    } else if ((p & kCjk) && options.split_cjk) {
+      out.push_back({U' ', source});
+      out.push_back({chars[i], source});
+      out.push_back({U' ', source});
+    } else {
+      out.push_back({chars[i], source});
+    }
+  }
+  if (options.strip_accents) {
+    std::vector<NormalizedChar> decomposed;
+    decomposed.reserve(out.size());
+    for (const NormalizedChar& c : out) append_decomposed(c, decomposed);
+    order_marks(decomposed);
+    out.clear();
+    for (const NormalizedChar& c : decomposed)
+      if (!(properties(c.value) & kStrippedMark)) out.push_back(c);
+  }
+  if (options.lower_case) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      if (!(properties(out[i].value) & kHasLower)) continue;
+      const std::span<const uint32_t> mapped = lower(out[i].value);
+      const uint32_t source = out[i].source;
+      out[i].value = mapped[0];
+      for (size_t j = 1; j < mapped.size(); ++j)
+        out.insert(out.begin() + static_cast<std::ptrdiff_t>(++i), NormalizedChar{mapped[j], source});
+    }
+  }
+}
+
+void split_words(const std::vector<NormalizedChar>& text, std::vector<Offset>& words) {
+  words.clear();
+  uint32_t begin = 0;
+  const auto close = [&](uint32_t end) {
+    if (end > begin) words.push_back({begin, end});
+  };
+  for (uint32_t i = 0; i < text.size(); ++i) {
+    const uint16_t p = properties(text[i].value);
+    if (p & kSplitSpace) {
+      close(i);
+      begin = i + 1;
+    } else if (p & kPunctuation) {
+      close(i);
+      words.push_back({i, i + 1});
+      begin = i + 1;
+    }
+  }
+  close(static_cast<uint32_t>(text.size()));
+}
+
+}  // namespace qdqbert::text

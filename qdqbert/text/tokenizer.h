@@ -1,0 +1,88 @@
+// The BERT WordPiece tokenizer: text to ids with offsets in Unicode code points, equal to the reference's
+// fast tokenizer.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qdqbert/text/normalizer.h"
+#include "qdqbert/text/trie.h"
+#include "qdqbert/text/vocabulary.h"
+
+namespace qdqbert::text {
+
+enum class Side { kRight, kLeft };
+
+struct TokenizerOptions {
+  bool lower_case = true;
+  std::optional<bool> strip_accents;  ///< not given: as lower_case
+  bool split_cjk = true;
+  int model_max_length = 512;
+  Side padding_side = Side::kRight;
+  Side truncation_side = Side::kRight;
+  std::string unk = "[UNK]", sep = "[SEP]", pad = "[PAD]", cls = "[CLS]", mask = "[MASK]";
+};
+
+/// Tokens of one text without [CLS] and [SEP].
+struct Tokens {
+  std::vector<int32_t> ids;
+  std::vector<Offset> offsets;
+  size_t size() const { return ids.size(); }
+};
+
+/// Immutable; any number of threads may use one object.
+class Tokenizer {
+ public:
+  /// Throws InputError when a special token is not in the vocabulary.
+  Tokenizer(Vocabulary vocabulary, TokenizerOptions options);
+
+  /// A vocab.txt with the given options.
+  static Tokenizer from_vocabulary(const std::filesystem::path& path, TokenizerOptions options = {});
+
+  /// `text` is UTF-8; ill-formed bytes count as one U+FFFD each (which the normalizer drops). Special tokens
+  /// written in the text become their ids. Appends to `out`.
+  void tokenize(std::string_view text, Tokens& out) const;
+  Tokens tokenize(std::string_view text) const;
+
+  /// Text of ids: tokens joined by spaces, continuations glued. Ids outside the vocabulary are left out. The
+  /// space before . ? ! , is always removed; with `clean_up` also around apostrophes of contractions.
+  std::string decode(const std::vector<int32_t>& ids, bool skip_special, bool clean_up) const;
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+  const TokenizerOptions& options() const { return options_; }
+  NormalizerOptions normalizer_options() const;
+  int32_t unk_id() const { return unk_; }
+  int32_t sep_id() const { return sep_; }
+  int32_t pad_id() const { return pad_; }
+  int32_t cls_id() const { return cls_; }
+  int32_t mask_id() const { return mask_; }
+  bool is_special(int32_t id) const;
+
+ private:
+  struct SlowScratch;
+  struct SpecialMatch {
+    size_t length = 0;  ///< bytes; 0: none
+    int32_t id = 0;
+  };
+  SpecialMatch special_at(std::string_view text, size_t position) const;
+  void pieces_of_ascii_word(const char* word, size_t length, uint32_t begin, Tokens& out) const;
+  void tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScratch& scratch, Tokens& out) const;
+  void pieces_of_word(const NormalizedChar* word, size_t length, SlowScratch& scratch, Tokens& out) const;
+
+  Vocabulary vocabulary_;
+  TokenizerOptions options_;
+  Trie trie_;
+  uint32_t continuation_ = 0;  ///< state from which ## pieces are matched
+  std::array<uint8_t, 256> class_{};
+  std::array<uint8_t, 256> fold_{};  ///< ASCII lower case, or identity
+  std::vector<std::pair<std::string, int32_t>> specials_;
+  int32_t unk_, sep_, pad_, cls_, mask_;
+};
+
+}  // namespace qdqbert::text
