@@ -1,0 +1,264 @@
+#include "qdqbert/quant/calibrator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <random>
+
+#include <gtest/gtest.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/log.h"
+#include "qdqbert/quant/histogram_calibrator.h"
+#include "qdqbert/quant/max_calibrator.h"
+#include "qdqbert/quant/numpy_histogram.h"
+
+namespace qdqbert::quant {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::vector<float> normal_values(size_t count, uint32_t seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+void feed(Calibrator& calibrator, const std::vector<float>& x) {
+  calibrator.collect(x, {static_cast<int64_t>(x.size())});
+}
+
+int64_t total(const Histogram& histogram) {
+  return std::accumulate(histogram.counts.begin(), histogram.counts.end(), int64_t{0});
+}
+
+TEST(BinCounter, EqualsABinarySearchOnRealNumbers) {
+  const uint32_t seed = static_cast<uint32_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+  for (int repeat = 0; repeat < 60; ++repeat) {
+    // From comfortable bins to ones that are narrower than the spacing of float32.
+    const double low = std::ldexp(1.0, static_cast<int>(random() % 12)),
+                 width = std::ldexp(low, -static_cast<int>(random() % 30));
+    const size_t bins = 1 + random() % 3000;
+    std::vector<double> edges;
+    for (size_t k = 0; k <= bins; ++k) edges.push_back(low + width * static_cast<double>(k) * 1.0000001);
+    std::vector<float> x = {0, -static_cast<float>(low), static_cast<float>(edges.back()), kInfinity};
+    std::uniform_real_distribution<double> inside(edges.front() * 0.99, edges.back() * 1.01);
+    for (int i = 0; i < 400; ++i) {
+      x.push_back(static_cast<float>(inside(random)));
+      const float edge = static_cast<float>(edges[random() % edges.size()]);
+      for (const float value : {edge, std::nextafter(edge, kInfinity), -std::nextafter(edge, 0.0f)})
+        x.push_back(value);
+    }
+    std::vector<int64_t> expected(bins), ours(bins);
+    for (const float value : x) {
+      const double m = std::fabs(value);
+      if (m < edges.front() || m > edges.back()) continue;
+      const auto above = std::upper_bound(edges.begin(), edges.end(), m);
+      ++expected[std::min(static_cast<size_t>(above - edges.begin()), bins) - 1];
+    }
+    BinCounter(edges).count(x, false, ours);
+    ASSERT_EQ(ours, expected) << "low " << low << " width " << width << " bins " << bins;
+  }
+}
+
+TEST(BinCounter, ThreadsShareLargeInputs) {
+  const std::vector<float> x = normal_values(1 << 20, 3);
+  const Histogram histogram = numpy_histogram(x, 2048);
+  EXPECT_EQ(total(histogram), 1 << 20);
+  std::vector<int64_t> halves(2048);
+  const BinCounter counter(histogram.edges);
+  for (size_t at = 0; at < x.size(); at += 1 << 16) counter.count({x.data() + at, 1 << 16}, false, halves);
+  EXPECT_EQ(histogram.counts, halves);
+}
+
+// A range of a few float32 values: numpy looks at one neighbour only, and so do we.
+TEST(NumpyHistogram, BinsNarrowerThanFloat32) {
+  const float next = std::nextafter(1.0f, 2.0f);
+  const Histogram histogram = numpy_histogram(std::vector<float>{1, 1, next}, 10);
+  EXPECT_EQ(histogram.counts, (std::vector<int64_t>{0, 2, 0, 0, 0, 0, 0, 0, 0, 1}));
+}
+
+TEST(HistogramCalibrator, GrowsToEightTimesAndThenMergesPairs) {
+  std::vector<std::string> warnings;
+  const LogSink before = set_log_sink([&](LogLevel level, std::string_view line) {
+    if (level == LogLevel::kWarning) warnings.emplace_back(line);
+  });
+  for (const bool torch_hist : {false, true}) {
+    warnings.clear();
+    HistogramOptions options;
+    // Bins of exact width, so that no growth loses its largest value to rounding as numpy's collector can.
+    options.num_bins = 128;
+    options.torch_hist = torch_hist;
+    HistogramCalibrator calibrator(8, std::nullopt, false, options);
+    int64_t fed = 0;
+    for (float largest = 1; largest < 7.9f; largest += 0.5f, fed += 2) feed(calibrator, {0, largest});
+    EXPECT_TRUE(warnings.empty());
+    const size_t grown = calibrator.histogram().counts.size();
+    EXPECT_GE(grown, 7u * 128u);
+    for (const float largest : {9.0f, 500.0f, 1e6f, 1e30f}) {
+      feed(calibrator, {0.25f, largest});
+      fed += 2;
+      const Histogram& histogram = calibrator.histogram();
+      EXPECT_LE(histogram.counts.size(), 8u * 128u);
+      EXPECT_GE(histogram.counts.size(), 2u * 128u);
+      EXPECT_GE(histogram.edges.back(), largest * 0.9999);
+      EXPECT_TRUE(std::is_sorted(histogram.edges.begin(), histogram.edges.end()));
+      EXPECT_EQ(total(histogram), fed);
+      EXPECT_NEAR(calibrator.compute_amax({HistogramMethod::kPercentile, 100, 1, 128})->values[0], largest,
+                  largest / 100);
+    }
+    EXPECT_EQ(warnings.size(), 1u);
+  }
+  set_log_sink(before);
+}
+
+TEST(HistogramCalibrator, MergingPairsKeepsEveryCountInItsPlace) {
+  HistogramOptions options;
+  options.num_bins = 64;
+  HistogramCalibrator capped(8, std::nullopt, false, options);
+  options.max_growth = 0;
+  HistogramCalibrator unlimited(8, std::nullopt, false, options);
+  for (const float deviation : {0.1f, 1.0f, 5.0f})
+    for (HistogramCalibrator* calibrator : {&capped, &unlimited})
+      feed(*calibrator, normal_values(5000, static_cast<uint32_t>(deviation * 10), deviation));
+  EXPECT_GT(unlimited.histogram().counts.size(), 8u * 64u);
+  EXPECT_LE(capped.histogram().counts.size(), 8u * 64u);
+  const double width = capped.histogram().edges[1] - capped.histogram().edges[0];
+  for (const double percentile : {10.0, 50.0, 90.0, 99.9})
+    EXPECT_NEAR(percentile_amax(capped.histogram(), percentile),
+                percentile_amax(unlimited.histogram(), percentile), width);
+}
+
+TEST(HistogramCalibrator, StateDoesNotGrowWithBatches) {
+  HistogramCalibrator calibrator(8, std::nullopt, false);
+  const std::vector<float> x = normal_values(4096, 1);
+  for (int i = 0; i < 50; ++i) feed(calibrator, x);
+  EXPECT_EQ(calibrator.histogram().counts.size(), 2048u);
+  EXPECT_EQ(total(calibrator.histogram()), 50 * 4096);
+}
+
+TEST(HistogramCalibrator, MergeOfShardsWithTheSameFirstBatch) {
+  const std::vector<float> first = normal_values(10000, 1, 2);
+  HistogramCalibrator all(8, std::nullopt, false), a(8, std::nullopt, false), b(8, std::nullopt, false);
+  for (HistogramCalibrator* calibrator : {&all, &a, &b}) feed(*calibrator, first);
+  const std::vector<float> more = normal_values(10000, 2);
+  feed(all, first);
+  feed(all, more);
+  feed(a, more);
+  a.merge(b);
+  EXPECT_EQ(a.histogram().counts, all.histogram().counts);
+  HistogramCalibrator empty(8, std::nullopt, false);
+  empty.merge(a);
+  EXPECT_EQ(empty.histogram().counts, a.histogram().counts);
+  // A wider shard makes the range grow; nothing is lost.
+  HistogramCalibrator wide(8, std::nullopt, false);
+  feed(wide, {0, 30});
+  a.merge(wide);
+  EXPECT_EQ(total(a.histogram()), total(all.histogram()) + 2);
+  EXPECT_GE(a.histogram().edges.back(), 30);
+  HistogramOptions torch_hist;
+  torch_hist.torch_hist = true;
+  EXPECT_THROW(a.merge(HistogramCalibrator(8, std::nullopt, false, torch_hist)), InputError);
+  EXPECT_THROW(a.merge(MaxCalibrator(8, std::nullopt, false)), InputError);
+}
+
+TEST(Calibrators, RefuseWhatIsNotFinite) {
+  for (const float bad : {kNan, kInfinity, -kInfinity})
+    for (const bool torch_hist : {false, true}) {
+      HistogramOptions options;
+      options.torch_hist = torch_hist;
+      HistogramCalibrator histogram(8, std::nullopt, false, options);
+      MaxCalibrator max(8, std::nullopt, false);
+      for (Calibrator* calibrator : {static_cast<Calibrator*>(&histogram), static_cast<Calibrator*>(&max)}) {
+        calibrator->set_non_finite(NonFinite::kRefuse);
+        EXPECT_THROW(feed(*calibrator, {1, bad}), InputError);
+        feed(*calibrator, {1, -2});
+        EXPECT_THROW(feed(*calibrator, {1, bad}), InputError);
+      }
+      EXPECT_EQ(total(histogram.histogram()), 2);
+      EXPECT_EQ(max.compute_amax()->values[0], 2);
+    }
+}
+
+TEST(MaxCalibrator, SharedRangeFollowsLaterBatches) {
+  MaxCalibrator calibrator(8, std::nullopt, false);
+  feed(calibrator, {1, -2});
+  const auto shared = calibrator.shared_amax();
+  const auto copy = calibrator.clone();
+  feed(calibrator, {5});
+  EXPECT_EQ(shared->values[0], 5);
+  EXPECT_EQ(copy->compute_amax()->values[0], 2);
+  calibrator.reset();
+  feed(calibrator, {1});
+  EXPECT_EQ(shared->values[0], 5);
+  calibrator.merge(*copy);
+  EXPECT_EQ(calibrator.compute_amax()->values[0], 2);
+  EXPECT_THROW(calibrator.merge(MaxCalibrator(8, Axis::of(0), false)), InputError);
+}
+
+TEST(Calibrators, MadeFromDescriptors) {
+  QuantDescriptor descriptor;
+  EXPECT_EQ(make_calibrator(descriptor)->class_name(), "MaxCalibrator");
+  descriptor.calib_method = CalibMethod::kHistogram;
+  EXPECT_EQ(make_calibrator(descriptor)->class_name(), "HistogramCalibrator");
+  descriptor.axis = Axis::of(0);
+  EXPECT_THROW(make_calibrator(descriptor), InputError);
+  descriptor.calib_method = CalibMethod::kOther;
+  EXPECT_EQ(make_calibrator(descriptor), nullptr);
+}
+
+Histogram over_unit_bins(std::vector<int64_t> counts) {
+  Histogram histogram{std::move(counts), {}};
+  for (size_t k = 0; k <= histogram.counts.size(); ++k) histogram.edges.push_back(static_cast<double>(k));
+  return histogram;
+}
+
+// Vectors of the specification, computed there by an independent program.
+TEST(Entropy, KnownVectors) {
+  Histogram small = over_unit_bins({9, 8, 6, 5, 3, 2, 1, 0, 0, 1});
+  EXPECT_EQ(entropy_amax(small, 3, false, 1, 4), 7);
+  std::vector<int64_t> decay;
+  for (int j = 0; j < 2048; ++j)
+    decay.push_back(static_cast<int64_t>(std::floor(10000 * std::exp(-j / 150.0))));
+  decay.back() += 3;
+  for (const auto& [bits, is_unsigned, stride, start, expected] : {std::tuple{8, false, 1, 128, 1382},
+                                                                   {8, false, 16, 128, 1376},
+                                                                   {8, true, 1, 128, 1382},
+                                                                   {4, false, 1, 8, 920}}) {
+    Histogram histogram = over_unit_bins(decay);
+    EXPECT_EQ(entropy_amax(histogram, bits, is_unsigned, stride, start), expected)
+        << bits << " bits, stride " << stride;
+    EXPECT_EQ(histogram.counts[0], 9933);
+  }
+}
+
+// Divergence 0 for every prefix: the largest wins. Nothing kept: NaN, which wins over everything.
+TEST(Entropy, TiesAndNan) {
+  std::vector<int64_t> counts(512, 0);
+  counts[3] = 10;
+  Histogram one_bin = over_unit_bins(counts);
+  EXPECT_EQ(entropy_amax(one_bin, 8, false, 1, 128), 512);
+  counts[3] = 0;
+  counts[400] = 10;
+  Histogram late = over_unit_bins(counts);
+  EXPECT_EQ(entropy_amax(late, 8, false, 1, 128), 400);
+}
+
+TEST(Percentile, Boundaries) {
+  const Histogram histogram = over_unit_bins({1, 1, 1, 1});
+  EXPECT_EQ(percentile_amax(histogram, 0), 0);
+  EXPECT_EQ(percentile_amax(histogram, 25), 0);
+  EXPECT_EQ(percentile_amax(histogram, 25.1), 1);
+  EXPECT_EQ(percentile_amax(histogram, 100), 3);
+  EXPECT_THROW(percentile_amax(histogram, 100.1), InputError);
+}
+
+}  // namespace
+}  // namespace qdqbert::quant
