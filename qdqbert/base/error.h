@@ -10,8 +10,8 @@
 
 namespace qdqbert {
 
-/// Base of every exception thrown by the library. The command maps InputError and UsageError to exit code 2 and
-/// everything else to 1.
+/// Base of every exception thrown by the library. The command maps InputError, UsageError and SystemError to exit
+/// code 2 and everything else to 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

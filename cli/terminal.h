@@ -1,0 +1,47 @@
+// What a person sees while the command works: log lines, and progress as a bar on a terminal or as plain
+// lines elsewhere.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "qdqbert/base/log.h"
+
+namespace qdqbert::cli {
+
+/// Thrown out of a progress report after Ctrl-C, so that work stops where nothing is half-written.
+struct Interrupted {};
+
+/// Installs the log sink (stderr) for its lifetime. Debug lines show when QDQBERT_VERBOSE is set.
+class TerminalLog {
+ public:
+  TerminalLog();
+  ~TerminalLog();
+  TerminalLog(const TerminalLog&) = delete;
+  TerminalLog& operator=(const TerminalLog&) = delete;
+  /// Ends a half-drawn progress line.
+  void finish_line() const;
+};
+
+/// Progress of one verb: `sink()` is handed to the library. On a terminal one line is redrawn with rate and
+/// time left; elsewhere a line appears at the start, at least 10 s apart and at the end. A first Ctrl-C makes
+/// the next report throw Interrupted, a second one ends the process.
+class TerminalProgress {
+ public:
+  TerminalProgress();
+  ~TerminalProgress();
+  ProgressSink sink();
+
+ private:
+  void report(std::string_view what, int64_t done, int64_t total);
+  using Clock = std::chrono::steady_clock;
+  std::string phase_;
+  Clock::time_point started_{}, shown_{};
+  bool terminal_;
+};
+
+/// "1:02:03" or "0:07"
+std::string duration_text(double seconds);
+
+}  // namespace qdqbert::cli
