@@ -13,6 +13,13 @@ __mmask16 lanes(size_t n) {
   return n >= 16 ? 0xffff : static_cast<__mmask16>((1u << n) - 1);
 }
 
+// Elements before `p` is aligned: a store that crosses a cache line costs as much as two.
+size_t head(const float* p, size_t n) {
+  const size_t misaligned = reinterpret_cast<uintptr_t>(p) / sizeof(float) % 16;
+  const size_t before = misaligned == 0 ? 0 : 16 - misaligned;
+  return before < n ? before : n;
+}
+
 // min and max return their second operand when one is NaN, so the value must come second to keep its NaN.
 __m512 clamp_keeping_nan(__m512 value, __m512 lower, __m512 upper) {
   return _mm512_min_ps(upper, _mm512_max_ps(lower, value));
@@ -22,14 +29,20 @@ unsigned quantize(const float* x, float* y, size_t n, float scale, float divisor
   const __m512 s = _mm512_set1_ps(scale), d = _mm512_set1_ps(divisor);
   const __m512 lo = _mm512_set1_ps(lower), hi = _mm512_set1_ps(upper), zero = _mm512_setzero_ps();
   unsigned negative = 0, nan = 0;
-  for (size_t i = 0; i < n; i += 16) {
-    const __mmask16 mask = lanes(n - i);
-    const __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
+  const auto one = [&](__m512 v) __attribute__((always_inline)) {
     negative |= _mm512_cmp_ps_mask(v, zero, _CMP_LT_OQ);
     nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
     const __m512 q = clamp_keeping_nan(_mm512_roundscale_ps(_mm512_mul_ps(v, s), kNearest), lo, hi);
-    _mm512_mask_storeu_ps(y + i, mask, _mm512_div_ps(q, d));
-  }
+    return _mm512_div_ps(q, d);
+  };
+  const auto some = [&](size_t at, size_t count) __attribute__((always_inline)) {
+    const __mmask16 mask = lanes(count);
+    _mm512_mask_storeu_ps(y + at, mask, one(_mm512_maskz_loadu_ps(mask, x + at)));
+  };
+  size_t i = head(y, n);
+  if (i > 0) some(0, i);
+  for (; i + 16 <= n; i += 16) _mm512_storeu_ps(y + i, one(_mm512_loadu_ps(x + i)));
+  if (i < n) some(i, n - i);
   return (negative ? kSawNegative : 0) | (nan ? kSawNan : 0);
 }
 
@@ -38,37 +51,47 @@ void affine(const float* x, float* y, size_t n, float inverse, float step, float
   const __m512 inv = _mm512_set1_ps(inverse), t = _mm512_set1_ps(step), lo = _mm512_set1_ps(lower);
   const __m512 hi = _mm512_set1_ps(upper), over = _mm512_set1_ps(overflow), two63 = _mm512_set1_ps(kTwo63);
   const __m512 minus_infinity = _mm512_set1_ps(-__builtin_inff()), zero = _mm512_setzero_ps();
-  for (size_t i = 0; i < n; i += 16) {
-    const __mmask16 mask = lanes(n - i);
-    __m512 r = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inv);
-    r = _mm512_roundscale_ps(r, kNearest);
+  const auto one = [&](__m512 v) __attribute__((always_inline)) {
+    __m512 r = _mm512_roundscale_ps(_mm512_mul_ps(v, inv), kNearest);
     r = _mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, two63, _CMP_GE_OQ), over);
     r = _mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q), minus_infinity);
-    const __m512 q = _mm512_add_ps(clamp_keeping_nan(r, lo, hi), zero);
-    _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(q, t));
-  }
+    return _mm512_mul_ps(_mm512_add_ps(clamp_keeping_nan(r, lo, hi), zero), t);
+  };
+  const auto some = [&](size_t at, size_t count) __attribute__((always_inline)) {
+    const __mmask16 mask = lanes(count);
+    _mm512_mask_storeu_ps(y + at, mask, one(_mm512_maskz_loadu_ps(mask, x + at)));
+  };
+  size_t i = head(y, n);
+  if (i > 0) some(0, i);
+  for (; i + 16 <= n; i += 16) _mm512_storeu_ps(y + i, one(_mm512_loadu_ps(x + i)));
+  if (i < n) some(i, n - i);
 }
 
 void pass_inside(const float* x, const float* g, float* out, size_t n, float amax) {
   const __m512 limit = _mm512_set1_ps(amax);
-  for (size_t i = 0; i < n; i += 16) {
-    const __mmask16 mask = lanes(n - i);
-    const __m512 m = _mm512_abs_ps(_mm512_maskz_loadu_ps(mask, x + i));
+  const auto some = [&](size_t at, __mmask16 mask) __attribute__((always_inline)) {
+    const __m512 m = _mm512_abs_ps(_mm512_maskz_loadu_ps(mask, x + at));
     const __mmask16 inside = _mm512_mask_cmp_ps_mask(mask, m, limit, _CMP_LE_OQ);
-    _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(inside, g + i));
-  }
+    return _mm512_maskz_loadu_ps(inside, g + at);
+  };
+  size_t i = head(out, n);
+  if (i > 0) _mm512_mask_storeu_ps(out, lanes(i), some(0, lanes(i)));
+  for (; i + 16 <= n; i += 16) _mm512_storeu_ps(out + i, some(i, 0xffff));
+  if (i < n) _mm512_mask_storeu_ps(out + i, lanes(n - i), some(i, lanes(n - i)));
 }
 
 void pass_affine(const float* x, const float* g, float* out, size_t n, float inverse, float lower,
                  float upper) {
   const __m512 inv = _mm512_set1_ps(inverse), lo = _mm512_set1_ps(lower), hi = _mm512_set1_ps(upper);
-  for (size_t i = 0; i < n; i += 16) {
-    const __mmask16 mask = lanes(n - i);
-    const __m512 r = _mm512_roundscale_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), inv), kNearest);
+  const auto some = [&](size_t at, __mmask16 mask) __attribute__((always_inline)) {
+    const __m512 r = _mm512_roundscale_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + at), inv), kNearest);
     const __mmask16 above = _mm512_mask_cmp_ps_mask(mask, lo, r, _CMP_LE_OQ);
-    const __mmask16 inside = _mm512_mask_cmp_ps_mask(above, r, hi, _CMP_LE_OQ);
-    _mm512_mask_storeu_ps(out + i, mask, _mm512_maskz_loadu_ps(inside, g + i));
-  }
+    return _mm512_maskz_loadu_ps(_mm512_mask_cmp_ps_mask(above, r, hi, _CMP_LE_OQ), g + at);
+  };
+  size_t i = head(out, n);
+  if (i > 0) _mm512_mask_storeu_ps(out, lanes(i), some(0, lanes(i)));
+  for (; i + 16 <= n; i += 16) _mm512_storeu_ps(out + i, some(i, 0xffff));
+  if (i < n) _mm512_mask_storeu_ps(out + i, lanes(n - i), some(i, lanes(n - i)));
 }
 
 struct Extremes {
@@ -97,8 +120,8 @@ Magnitudes magnitudes(const float* x, size_t n) {
   }
   for (; i < n; i += 16) look(_mm512_maskz_loadu_ps(lanes(n - i), x + i), lanes(n - i), &even);
   float high[16], low[16];
-  _mm512_storeu_ps(high, _mm512_max_ps(even.largest, odd.largest));
-  _mm512_storeu_ps(low, _mm512_min_ps(even.smallest, odd.smallest));
+  _mm512_storeu_ps(high, _mm512_mask_max_ps(even.largest, 0xffff, even.largest, odd.largest));
+  _mm512_storeu_ps(low, _mm512_mask_min_ps(even.smallest, 0xffff, even.smallest, odd.smallest));
   Magnitudes found;
   found.largest = high[0];
   found.smallest_nonzero = low[0];
