@@ -162,6 +162,8 @@ void pad(const Tokenizer& tokenizer, std::vector<Encoding>& features, const Enco
 
 int checked_max_length(const Tokenizer& tokenizer, const EncodeOptions& options) {
   const int max_length = options.max_length.value_or(tokenizer.options().model_max_length);
+  if (options.padding == Padding::kMaxLength && max_length >= kNoMaxLength)
+    fail("[padding] padding to the maximum length needs one, and neither the call nor the tokenizer has it");
   const bool truncates = options.truncation != Truncation::kNone;
   if (options.pad_to_multiple_of) {
     const int multiple = *options.pad_to_multiple_of;

@@ -19,6 +19,9 @@ namespace qdqbert::text {
 
 enum class Side { kRight, kLeft };
 
+/// A model_max_length from which on there is no limit; what stands for "unknown" in saved files is larger.
+constexpr int kNoMaxLength = 1'000'000'000;
+
 struct TokenizerOptions {
   bool lower_case = true;
   std::optional<bool> strip_accents;  ///< not given: as lower_case
@@ -27,6 +30,11 @@ struct TokenizerOptions {
   Side padding_side = Side::kRight;
   Side truncation_side = Side::kRight;
   std::string unk = "[UNK]", sep = "[SEP]", pad = "[PAD]", cls = "[CLS]", mask = "[MASK]";
+};
+
+/// What a caller wants otherwise than the files of a tokenizer say.
+struct TokenizerOverrides {
+  std::optional<bool> lower_case, strip_accents, split_cjk;
 };
 
 /// Tokens of one text without [CLS] and [SEP].
@@ -44,6 +52,19 @@ class Tokenizer {
 
   /// A vocab.txt with the given options.
   static Tokenizer from_vocabulary(const std::filesystem::path& path, TokenizerOptions options = {});
+
+  /// A saved tokenizer: tokenizer.json if there, else vocab.txt; with the options of tokenizer_config.json
+  /// and special_tokens_map.json where there, which win over those in tokenizer.json. Throws InputError when
+  /// neither is there, and names what it is when it is not a BERT WordPiece tokenizer.
+  static Tokenizer from_directory(const std::filesystem::path& directory,
+                                  const TokenizerOverrides& overrides = {});
+
+  /// A directory, a tokenizer.json or a vocabulary file, whichever `path` is.
+  static Tokenizer from_path(const std::filesystem::path& path, const TokenizerOverrides& overrides = {});
+
+  /// Writes vocab.txt, tokenizer_config.json, special_tokens_map.json and tokenizer.json, the latter byte for
+  /// byte as the reference does. The directory must exist.
+  void save(const std::filesystem::path& directory) const;
 
   /// `text` is UTF-8; ill-formed bytes count as one U+FFFD each (which the normalizer drops). Special tokens
   /// written in the text become their ids. Appends to `out`.
