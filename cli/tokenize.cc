@@ -1,7 +1,6 @@
 // qdqbert tokenize: text lines to JSON lines.
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <iterator>
 
@@ -32,7 +31,9 @@ std::vector<std::string_view> split_lines(const std::string& text, const std::st
   return lines;
 }
 
-void append_json(const text::Tokenizer& tokenizer, const text::Tokens& tokens, std::string& out) {
+/// `quoted_tokens` holds every token of the vocabulary as JSON.
+void append_json(const text::Tokenizer& tokenizer, const std::vector<std::string>& quoted_tokens,
+                 const text::Tokens& tokens, std::string& out) {
   const auto each = [&](const char* key, auto&& cls, auto&& one, auto&& sep) {
     out += key;
     out += cls;
@@ -44,9 +45,7 @@ void append_json(const text::Tokenizer& tokenizer, const text::Tokens& tokens, s
     out += sep;
     out += ']';
   };
-  const auto quoted = [&](int32_t id) {
-    return dump_json(Json(std::string(tokenizer.vocabulary().token(id))));
-  };
+  const auto quoted = [&](int32_t id) { return quoted_tokens[static_cast<size_t>(id)]; };
   each(
       "{\"ids\": [", std::to_string(tokenizer.cls_id()),
       [&](size_t t) { out += std::to_string(tokens.ids[t]); }, std::to_string(tokenizer.sep_id()));
@@ -66,30 +65,31 @@ int run_tokenize(const Arguments& arguments) {
   std::string source, input = "-", output = "-";
   std::optional<std::string> stats;
   int64_t threads = default_threads();
-  text::TokenizerOptions options;
+  text::TokenizerOverrides overrides;
   bool lower_case = true, strip_accents = true, split_cjk = true;
   ArgumentParser parser("tokenize", "VOCAB_OR_DIR [flags]",
                         "Turns each line of text into one JSON object with `ids`, `tokens` and `offsets` "
                         "([begin, end) in Unicode\n"
                         "code points of the line; [CLS] and [SEP] are added with offsets [0, 0]).");
-  parser.add_positional("VOCAB_OR_DIR", source, "a vocab.txt, or a model directory with tokenizer files");
+  parser.add_positional("VOCAB_OR_DIR", source,
+                        "a vocab.txt, a tokenizer.json, or a directory with tokenizer files");
   parser.group("input and output");
   parser.add("input", input, "text file, one text a line; - is standard input");
   parser.add("output", output, "JSON lines file; - is standard output");
   parser.add("json", stats, "write counts and seconds to this file");
   parser.add("threads", threads, "threads for encoding");
   parser.group("tokenizer");
-  parser.add("do_lower_case", lower_case, "lower-case the text");
-  parser.add("strip_accents", strip_accents, "remove accents (default: as do_lower_case)");
+  parser.add("do_lower_case", lower_case,
+             "lower-case the text (default: as the directory says, true for a vocab.txt)");
+  parser.add("strip_accents", strip_accents,
+             "remove accents (default: as the directory says, else as do_lower_case)");
   parser.add("tokenize_chinese_chars", split_cjk, "put spaces around CJK characters");
   if (!parser.parse(arguments)) return 0;
   if (threads < 1) fail<UsageError>("[tokenize] --threads is {}, at least 1 is needed", threads);
-  options.lower_case = lower_case;
-  options.split_cjk = split_cjk;
-  if (parser.given("strip_accents")) options.strip_accents = strip_accents;
-  const std::filesystem::path path(source);
-  const text::Tokenizer tokenizer = text::Tokenizer::from_vocabulary(
-      std::filesystem::is_directory(path) ? path / "vocab.txt" : path, options);
+  if (parser.given("do_lower_case")) overrides.lower_case = lower_case;
+  if (parser.given("strip_accents")) overrides.strip_accents = strip_accents;
+  if (parser.given("tokenize_chinese_chars")) overrides.split_cjk = split_cjk;
+  const text::Tokenizer tokenizer = text::Tokenizer::from_path(source, overrides);
   const std::string content =
       input == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_maybe_gzip(input);
   const std::vector<std::string_view> lines = split_lines(content, input == "-" ? "standard input" : input);
@@ -101,8 +101,11 @@ int run_tokenize(const Arguments& arguments) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::string out;
   size_t total = 0;
+  std::vector<std::string> quoted_tokens;
+  for (const std::string& token : tokenizer.vocabulary().tokens())
+    quoted_tokens.push_back(dump_json(Json(token)));
   for (const text::Tokens& line : tokens) {
-    append_json(tokenizer, line, out);
+    append_json(tokenizer, quoted_tokens, line, out);
     total += line.size();
   }
   if (output == "-") {
