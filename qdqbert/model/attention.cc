@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/model/fused_attention.h"
+#include "qdqbert/nn/gemm.h"
 
 namespace qdqbert::model {
 namespace {
@@ -17,6 +19,11 @@ at::Tensor dropped(const at::Tensor& x, double probability, bool training) {
 
 std::shared_ptr<nn::TensorQuantizer> input_quantizer(const nn::QuantDefaults& defaults) {
   return std::make_shared<nn::TensorQuantizer>(defaults.input);
+}
+
+// One range for the whole tensor does not see the layout.
+bool splits_freely(const nn::TensorQuantizer& quantizer) {
+  return !quantizer.axis() && (!quantizer.has_amax() || quantizer.amax().numel() == 1);
 }
 
 // In place where that keeps the result's type and shape.
@@ -92,7 +99,7 @@ at::Tensor SelfAttention::quantize_split(nn::TensorQuantizer& quantizer, const a
                                          const LayerContext& context, bool may_overwrite,
                                          bool transposed) const {
   const bool by_head = x.dim() == 4;  // keys and values from a cache come in this form
-  if (!quantizer.axis() && quantizer.amax().numel() <= 1) {
+  if (splits_freely(quantizer)) {
     const at::Tensor y = quantize(quantizer, x, context, may_overwrite);
     const at::Tensor heads = by_head ? y : split(y);
     return transposed ? heads.transpose(-1, -2) : heads;
@@ -101,9 +108,7 @@ at::Tensor SelfAttention::quantize_split(nn::TensorQuantizer& quantizer, const a
   return quantize(quantizer, transposed ? heads.transpose(-1, -2) : heads, context, false);
 }
 
-void SelfAttention::add_relative_scores(at::Tensor& scores, const at::Tensor& q, const at::Tensor& k,
-                                        int64_t length) const {
-  if (!distance_embedding_.defined()) return;
+at::Tensor SelfAttention::relative_scores(const at::Tensor& q, const at::Tensor& k, int64_t length) const {
   if (length != 1 && length != k.size(2)) {
     fail("[attention] relative positions need as many keys as queries, got {} keys for {} queries", k.size(2),
          length);
@@ -120,7 +125,7 @@ void SelfAttention::add_relative_scores(at::Tensor& scores, const at::Tensor& q,
   if (positions_ == io::PositionEmbedding::kRelativeKeyQuery) {
     terms = terms + at::einsum("bhrd,lrd->bhlr", {k, length == 1 ? table.expand({1, k.size(2), -1}) : table});
   }
-  add_to(scores, terms);
+  return terms;
 }
 
 SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Tensor& mask,
@@ -147,33 +152,64 @@ SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Te
   SelfAttentionOutput result;
   if (is_decoder_) result.present = {k.dim() == 4 ? k : split(k), v.dim() == 4 ? v : split(v)};
 
+  check_masks(mask, head_mask, q.size(1), k.dim() == 4 ? k.size(2) : k.size(1));
+  const bool flat = k.dim() == 3 && splits_freely(*matmul_q_input_quantizer) &&
+                    splits_freely(*matmul_k_input_quantizer) && splits_freely(*matmul_v_input_quantizer);
+  const bool drops = is_training() && dropout_ > 0;
+  if (flat && !relative && !drops && context.tap == nullptr && nn::is_plain_float({q, k, v})) {
+    AttentionOperands operands{quantize(*matmul_q_input_quantizer, q, context, true),
+                               quantize(*matmul_k_input_quantizer, k, context, !is_decoder_),
+                               quantize(*matmul_v_input_quantizer, v, context, !is_decoder_),
+                               mask,
+                               head_mask,
+                               heads_};
+    if (can_fuse(operands, *matmul_a_input_quantizer)) {
+      FusedAttention fused = fused_attention(operands, *matmul_a_input_quantizer, context);
+      result.context = fused.context;
+      result.probabilities = fused.probabilities;
+      return result;
+    }
+    attend(split(operands.q), split(operands.k).transpose(-1, -2), split(operands.v), at::Tensor(), mask,
+           head_mask, context, result);
+    return result;
+  }
   const at::Tensor quantized_q = quantize_split(*matmul_q_input_quantizer, q, context, !relative, false);
   const at::Tensor quantized_k =
       quantize_split(*matmul_k_input_quantizer, k, context, !relative && !is_decoder_, true);
-  at::Tensor scores = at::matmul(quantized_q, quantized_k);
-  if (relative) add_relative_scores(scores, split(q), k.dim() == 4 ? k : split(k), q.size(1));
+  const at::Tensor quantized_v = quantize_split(*matmul_v_input_quantizer, v, context, !is_decoder_, false);
+  const at::Tensor relative_terms =
+      relative ? relative_scores(split(q), k.dim() == 4 ? k : split(k), q.size(1)) : at::Tensor();
+  attend(quantized_q, quantized_k, quantized_v, relative_terms, mask, head_mask, context, result);
+  return result;
+}
+
+// q [B, A, S, d], transposed k [B, A, d, K], v [B, A, K, d], all quantized.
+void SelfAttention::attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const at::Tensor& relative, const at::Tensor& mask, const at::Tensor& head_mask,
+                           const LayerContext& context, SelfAttentionOutput& result) {
+  at::Tensor scores = at::matmul(q, k);
+  if (relative.defined()) add_to(scores, relative);
   scores.div_(std::sqrt(static_cast<double>(head_size_)));
-  if (mask.defined()) {
-    if (!at::is_expandable_to(mask.sizes(), scores.sizes())) {
-      fail("[attention mask] of shape {} does not fit attention scores of shape {}",
-           to_string(Shape(mask.sizes().vec())), to_string(Shape(scores.sizes().vec())));
-    }
-    add_to(scores, mask);
-  }
+  if (mask.defined()) add_to(scores, mask);
   at::Tensor probabilities = dropped(at::softmax(scores, -1), dropout_, is_training());
-  if (head_mask.defined()) {
-    if (head_mask.numel() != heads_ && head_mask.numel() != 1) {
-      fail("[head mask] has {} heads, the layer has {}", head_mask.numel(), heads_);
-    }
-    probabilities = probabilities * head_mask;
-  }
+  if (head_mask.defined()) probabilities = probabilities * head_mask;
   if (context.output_attentions) result.probabilities = probabilities;
   const at::Tensor quantized_a =
       quantize(*matmul_a_input_quantizer, probabilities, context, !context.output_attentions);
-  const at::Tensor quantized_v = quantize_split(*matmul_v_input_quantizer, v, context, !is_decoder_, false);
-  const at::Tensor by_head = at::matmul(quantized_a, quantized_v);
-  result.context = by_head.transpose(1, 2).reshape({q.size(0), q.size(1), heads_ * head_size_});
-  return result;
+  const at::Tensor by_head = at::matmul(quantized_a, v);
+  result.context = by_head.transpose(1, 2).reshape({q.size(0), q.size(2), heads_ * head_size_});
+}
+
+void SelfAttention::check_masks(const at::Tensor& mask, const at::Tensor& head_mask, int64_t queries,
+                                int64_t keys) const {
+  const auto agrees = [](int64_t size, int64_t wanted) { return size == 1 || size == wanted; };
+  if (mask.defined() && !(agrees(mask.size(-1), keys) && agrees(mask.size(-2), queries))) {
+    fail("[attention mask] of shape {} does not fit {} queries and {} keys",
+         to_string(Shape(mask.sizes().vec())), queries, keys);
+  }
+  if (head_mask.defined() && !agrees(head_mask.numel(), heads_)) {
+    fail("[head mask] has {} heads, the layer has {}", head_mask.numel(), heads_);
+  }
 }
 
 void SelfAttention::keep_heads(const at::Tensor& features, int64_t heads) {

@@ -61,8 +61,11 @@ class SelfAttention : public torch::nn::Module {
 
  private:
   at::Tensor split(const at::Tensor& x) const;
-  void add_relative_scores(at::Tensor& scores, const at::Tensor& q, const at::Tensor& k,
-                           int64_t length) const;
+  at::Tensor relative_scores(const at::Tensor& q, const at::Tensor& k, int64_t length) const;
+  void check_masks(const at::Tensor& mask, const at::Tensor& head_mask, int64_t queries, int64_t keys) const;
+  void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& relative,
+              const at::Tensor& mask, const at::Tensor& head_mask, const LayerContext& context,
+              SelfAttentionOutput& result);
   at::Tensor quantize_split(nn::TensorQuantizer& quantizer, const at::Tensor& x, const LayerContext& context,
                             bool may_overwrite, bool transposed) const;
 

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/nn/gemm.h"
 
 namespace qdqbert::nn {
 namespace {
@@ -33,7 +34,7 @@ Linear::Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias) :
 }
 
 at::Tensor Linear::forward(const at::Tensor& x, const QuantCall&) {
-  return at::linear(x, weight, bias);
+  return nn::linear(x, weight, bias);
 }
 
 void Linear::keep_rows(const at::Tensor& rows) {
@@ -101,7 +102,7 @@ at::Tensor QuantLinear::forward(const at::Tensor& x, const QuantCall& call) {
 }
 
 at::Tensor QuantLinear::forward_quantized(const at::Tensor& quantized_x, const QuantCall& call) {
-  return at::linear(quantized_x, quantized_weight(call), bias);
+  return nn::linear(quantized_x, quantized_weight(call), bias);
 }
 
 void QuantLinear::keep_rows(const at::Tensor& rows) {
