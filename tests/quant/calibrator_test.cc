@@ -245,7 +245,15 @@ TEST(Entropy, TiesAndNan) {
   counts[3] = 10;
   Histogram one_bin = over_unit_bins(counts);
   EXPECT_EQ(entropy_amax(one_bin, 8, false, 1, 128), 512);
-  counts[3] = 0;
+  // Equal bins: exactly 0 for every prefix that holds them all, which only the term by term form can see.
+  for (const int64_t value : {3, 7, 11, 13}) {
+    for (ptrdiff_t length = 150; length < 500; length += 50) {
+      std::fill(counts.begin(), counts.begin() + length, value);
+      Histogram plateau = over_unit_bins(counts);
+      EXPECT_EQ(entropy_amax(plateau, 8, false, 1, 128), 512) << length << " bins of " << value;
+    }
+    std::fill(counts.begin(), counts.end(), 0);
+  }
   counts[400] = 10;
   Histogram late = over_unit_bins(counts);
   EXPECT_EQ(entropy_amax(late, 8, false, 1, 128), 400);
