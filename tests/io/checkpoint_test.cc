@@ -1,5 +1,7 @@
 #include "qdqbert/io/checkpoint.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
@@ -131,6 +133,20 @@ TEST(CheckpointTest, SavesHalfPrecisionButKeepsRanges) {
   // A half checkpoint written as float32 holds the widened values.
   save_checkpoint(scratch / "wide", loaded.tensors(), BertConfig());
   EXPECT_EQ(to_float32(Checkpoint::open(scratch / "wide").at("w")), widened);
+}
+
+TEST(CheckpointTest, EveryShippedModelLoads) {
+  int models = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(QDQBERT_SOURCE_DIR) / "models")) {
+    if (!fs::exists(entry.path() / "config.json")) continue;
+    ++models;
+    const BertConfig config = read_config(entry.path() / "config.json");
+    const Checkpoint checkpoint = Checkpoint::open(entry.path());
+    const TensorView& words = checkpoint.at("bert.embeddings.word_embeddings.weight");
+    EXPECT_EQ(words.shape, (Shape{config.vocab_size, config.hidden_size}));
+    for (const float value : to_float32(words)) ASSERT_TRUE(std::isfinite(value));
+  }
+  EXPECT_GT(models, 0);
 }
 
 TEST(CheckpointTest, NamesOfSavedTypes) {
