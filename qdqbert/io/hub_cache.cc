@@ -138,6 +138,7 @@ DatasetFiles find_dataset(const std::string& name, const std::vector<fs::path>& 
     }
   }
   std::vector<std::string> places;
+  places.reserve(directories.size());
   for (const fs::path& directory : directories) places.push_back(directory.string());
   files.searched_ = fmt::format("{} in {} (--data_dir or QDQBERT_DATA_DIR add directories)",
                                 fmt::join(wanted, ", "), fmt::join(places, ", "));

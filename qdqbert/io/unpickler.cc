@@ -397,7 +397,7 @@ class Machine {
       case kTuple1:
       case kTuple2:
       case kTuple3:
-        push_tuple(static_cast<size_t>(opcode - kTuple1 + 1));
+        push_tuple(size_t{opcode} - kTuple1 + 1);
         return true;
       case kTuple: {
         std::vector<Ref> items = pop_to_mark();
