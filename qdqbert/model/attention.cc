@@ -163,7 +163,7 @@ SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Te
                                mask,
                                head_mask,
                                heads_};
-    if (can_fuse(operands, *matmul_a_input_quantizer)) {
+    if (can_fuse(operands)) {
       FusedAttention fused = fused_attention(operands, *matmul_a_input_quantizer, context);
       result.context = fused.context;
       result.probabilities = fused.probabilities;

@@ -14,10 +14,9 @@ struct AttentionOperands {
   int64_t heads;
 };
 
-/// Whether fused_attention() gives what the general path gives: float32 on the CPU without gradients,
-/// contiguous operands in the layout above, and a probability quantizer that passes values on or quantizes
-/// with a stored range.
-bool can_fuse(const AttentionOperands& operands, const nn::TensorQuantizer& probability_quantizer);
+/// Whether fused_attention() can stand for the general path: float32 on the CPU without gradients, contiguous
+/// operands in the layout above.
+bool can_fuse(const AttentionOperands& operands);
 
 struct FusedAttention {
   at::Tensor context;        ///< [B, S, A * d]
