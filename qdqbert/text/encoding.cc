@@ -36,6 +36,7 @@ std::vector<WindowPair> make_windows(size_t n1, std::optional<size_t> n2, const 
   const size_t second = n2.value_or(0);
   if (options.truncation == Truncation::kNone) return {{{0, n1}, {0, second}}};
   if (options.stride < 0) fail("[truncation] the stride is {}, it must not be negative", options.stride);
+  if (max_length < 0) fail("[truncation] the maximum length is {}, it must not be negative", max_length);
   if (options.stride > max_length - 2)
     fail("[truncation] a stride of {} tokens does not fit a maximum length of {}", options.stride,
          max_length);
@@ -162,6 +163,7 @@ void pad(const Tokenizer& tokenizer, std::vector<Encoding>& features, const Enco
 
 int checked_max_length(const Tokenizer& tokenizer, const EncodeOptions& options) {
   const int max_length = options.max_length.value_or(tokenizer.options().model_max_length);
+  if (max_length < 0) fail("[encode] the maximum length is {}, it must not be negative", max_length);
   if (options.padding == Padding::kMaxLength && max_length >= kNoMaxLength)
     fail("[padding] padding to the maximum length needs one, and neither the call nor the tokenizer has it");
   const bool truncates = options.truncation != Truncation::kNone;

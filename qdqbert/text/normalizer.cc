@@ -74,13 +74,26 @@ void normalize(const char32_t* chars, size_t count, uint32_t first, const Normal
       if (!(properties(c.value) & kStrippedMark)) out.push_back(c);
   }
   if (options.lower_case) {
+    size_t first_moved = 0;
+    std::vector<NormalizedChar> rest;  // from the first character on whose lower case is two characters
     for (size_t i = 0; i < out.size(); ++i) {
-      if (!(properties(out[i].value) & kHasLower)) continue;
-      const std::span<const uint32_t> mapped = lower(out[i].value);
-      const uint32_t source = out[i].source;
-      out[i].value = mapped[0];
-      for (size_t j = 1; j < mapped.size(); ++j)
-        out.insert(out.begin() + static_cast<std::ptrdiff_t>(++i), NormalizedChar{mapped[j], source});
+      const NormalizedChar c = out[i];
+      const bool maps = properties(c.value) & kHasLower;
+      const std::span<const uint32_t> mapped = maps ? lower(c.value) : std::span<const uint32_t>();
+      if (rest.empty() && mapped.size() <= 1) {
+        if (maps) out[i].value = mapped[0];
+        continue;
+      }
+      if (rest.empty()) {
+        rest.reserve(2 * (out.size() - i));
+        first_moved = i;
+      }
+      if (!maps) rest.push_back(c);
+      for (const uint32_t part : mapped) rest.push_back({part, c.source});
+    }
+    if (!rest.empty()) {
+      out.resize(first_moved);
+      out.insert(out.end(), rest.begin(), rest.end());
     }
   }
 }
