@@ -1,0 +1,186 @@
+#include "cli/qa_options.h"
+
+#include "qdqbert/base/error.h"
+
+namespace qdqbert::cli {
+
+namespace {
+
+void add_model(ArgumentParser& parser, QaModelOptions& m) {
+  parser.group("model");
+  parser.add("model_name_or_path", m.model_name_or_path,
+             "directory of a BERT or QDQBERT checkpoint, or a name that is in the Hugging Face cache");
+  parser.add("config_name", m.config_name, "other directory or name for config.json");
+  parser.add("tokenizer_name", m.tokenizer_name, "other directory or name for the tokenizer");
+  parser.add("cache_dir", m.cache_dir, "Hugging Face cache to look names up in");
+  parser.add("model_revision", m.model_revision, "branch, tag or commit of a cached name");
+  parser.add("random_init", m.random_init,
+             "instead of a checkpoint: random weights and plausible ranges for bert-base, bert-large, minilm-l6 or a config.json");
+  parser.refuse("use_auth_token", "this command does not go online; put the model into the Hugging Face cache or name its directory");
+  parser.refuse("token", "this command does not go online; put the model into the Hugging Face cache or name its directory");
+  for (const char* name : {"push_to_hub", "hub_model_id", "hub_token", "hub_strategy"})
+    parser.refuse(name, "uploading is not done by this command; use huggingface-cli upload on the output directory");
+}
+
+void add_data(ArgumentParser& parser, QaDataOptions& d) {
+  parser.group("data");
+  parser.add("dataset_name", d.dataset_name, "squad or squad_v2, looked up in --data_dir");
+  parser.add("dataset_config_name", d.dataset_config_name, "accepted, has no effect on SQuAD");
+  parser.add("data_dir", d.data_dir, "where data sets lie (also QDQBERT_DATA_DIR; default ./data)");
+  parser.add("train_file", d.train_file, "training questions: .json, .jsonl or .csv, also .gz");
+  parser.add("validation_file", d.validation_file, "questions for --do_eval");
+  parser.add("test_file", d.test_file, "questions for --do_predict");
+  parser.add("overwrite_cache", d.overwrite_cache, "accepted; features are always made anew");
+  parser.add("preprocessing_num_workers", d.preprocessing_num_workers, "threads for tokenization");
+  parser.add("max_seq_length", d.max_seq_length, "tokens of a feature");
+  parser.add("pad_to_max_length", d.pad_to_max_length, "pad to max_seq_length; otherwise to the longest of a batch");
+  parser.add("max_train_samples", d.max_train_samples, "use the first N training questions");
+  parser.add("max_eval_samples", d.max_eval_samples, "use the first N questions of --do_eval");
+  parser.add("max_predict_samples", d.max_predict_samples, "use the first N questions of --do_predict");
+  parser.add("version_2_with_negative", d.version_2_with_negative, "questions may have no answer (SQuAD v2)");
+  parser.add("null_score_diff_threshold", d.null_score_diff_threshold, "no answer when its score is ahead by more than this");
+  parser.add("doc_stride", d.doc_stride, "tokens that consecutive windows of a long context share");
+  parser.add("n_best_size", d.n_best_size, "candidates kept for each question");
+  parser.add("max_answer_length", d.max_answer_length, "longest answer, in tokens");
+}
+
+void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
+  parser.group("what to do");
+  parser.add("output_dir", r.output_dir, "directory for everything that is written");
+  parser.add("overwrite_output_dir", r.overwrite_output_dir, "write into a directory that holds a trained model");
+  parser.add("do_train", r.do_train, "fine-tune");
+  parser.add("do_calib", r.do_calib, "find the ranges of all quantizers and save the model with them");
+  parser.add("do_eval", r.do_eval, "answer the validation questions and score the answers");
+  parser.add("do_predict", r.do_predict, "answer the test questions");
+  parser.add("per_device_train_batch_size", r.per_device_train_batch_size, "features of a training batch");
+  parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size, "features of a batch in calibration and evaluation");
+  parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
+  parser.add("fp16", r.fp16, "on a CPU: bfloat16 autocast");
+  parser.add("bf16", r.bf16, "bfloat16 autocast");
+  parser.add("threads", r.threads, "threads (0: all)");
+  parser.add("json", r.json, "write scores and seconds of each phase to this file");
+  parser.group("calibration");
+  parser.add("calib_file", d.calib_file, "questions to calibrate on (default: the training set)");
+  parser.add("calib_shuffle", r.calib_shuffle, "draw the calibration features at random (seeded); otherwise in file order");
+  parser.add("num_calib_samples", r.num_calib_samples, "features to calibrate on");
+  parser.refuse("num_calib_batch", "the original never read this flag; use --num_calib_samples");
+  parser.add("save_dtype", r.save_dtype, "type of the saved weights: f32, f16 or bf16");
+}
+
+void add_quant(ArgumentParser& parser, train::QuantOptions& q, std::string& calibrator, QaRunOptions& r) {
+  parser.group("quantization");
+  parser.add("wprec", q.weight_bits, "bits of weights");
+  parser.add("aprec", q.activation_bits, "bits of activations");
+  parser.add_switch("quant-per-tensor", q.per_tensor, "one range for a whole weight instead of one per output channel");
+  parser.add_switch("quant-disable", q.disable, "switch all quantizers off");
+  parser.add_switch("quant-disable-embeddings", q.disable_embeddings, "accepted; embeddings are not quantized");
+  parser.add("quant-disable-keyword", q.disable_keywords, "switch off quantizers whose module name matches one of these expressions");
+  parser.add("quant-disable-layer-module", q.disable_layer_module, "switch off what matches behind layer.<n>.");
+  parser.add("quant-enable-layer-module", q.enable_layer_module, "switch on what matches behind layer.<n>. (after all disables)");
+  parser.add_choice("calibrator", calibrator, {"max", "percentile", "mse", "entropy"}, "how ranges are taken from activations");
+  parser.add("percentile", q.percentile, "for --calibrator percentile, e.g. 99.999");
+  parser.add_switch("fuse-qkv", q.fuse_qkv, "one range for query, key and value");
+  parser.add("clip-gelu", q.clip_gelu, "upper bound of the range behind GELU, e.g. 10");
+  parser.add_switch("recalibrate-weights", q.recalibrate_weights, "take weight ranges from the weights anew");
+  parser.add_switch("disable-dropout", r.disable_dropout, "build the model with dropout 0");
+}
+
+void add_export(ArgumentParser& parser, QaExportOptions& e) {
+  parser.group("ONNX export");
+  parser.add("save_onnx", e.save_onnx, "write model.onnx with explicit Q/DQ nodes");
+  parser.add("onnx_file", e.onnx_file, "other name for it (default OUTPUT_DIR/model.onnx)");
+  parser.add("opset", e.opset, "13 to 17, or 19");
+  parser.add_switch("int8-weights", e.int8_weights, "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
+  parser.add_switch("trt_attention", e.trt_attention, "scale the query before its Q node, as TensorRT's fused attention wants");
+  parser.add_switch("fp16_scales", e.fp16_scales, "with --opset 19: FP16 scales and activations");
+}
+
+void add_training(ArgumentParser& parser, QaTrainingOptions& t) {
+  parser.group("training (read, but --do_train comes with a later release)");
+  parser.add("learning_rate", t.learning_rate, "peak learning rate");
+  parser.add("num_train_epochs", t.num_train_epochs, "passes over the data");
+  parser.add("max_steps", t.max_steps, "optimizer steps, instead of epochs");
+  parser.add("lr_scheduler_type", t.lr_scheduler_type, "learning rate schedule");
+  parser.add("warmup_steps", t.warmup_steps, "steps of linear warm-up");
+  parser.add("warmup_ratio", t.warmup_ratio, "the same as a share of all steps");
+  parser.add("weight_decay", t.weight_decay, "not on biases and LayerNorm");
+  parser.add("adam_beta1", t.adam_beta1, "AdamW");
+  parser.add("adam_beta2", t.adam_beta2, "AdamW");
+  parser.add("adam_epsilon", t.adam_epsilon, "AdamW");
+  parser.add("max_grad_norm", t.max_grad_norm, "clip gradients to this norm");
+  parser.add("gradient_accumulation_steps", t.gradient_accumulation_steps, "batches per optimizer step");
+  parser.add("save_strategy", t.save_strategy, "no, steps or epoch");
+  parser.add("save_steps", t.save_steps, "steps between checkpoints; 0: none");
+  parser.add("save_total_limit", t.save_total_limit, "checkpoints to keep");
+  parser.add("logging_steps", t.logging_steps, "steps between log lines");
+  parser.add("evaluation_strategy", t.evaluation_strategy, "no, steps or epoch");
+  parser.add("eval_steps", t.eval_steps, "steps between evaluations");
+  parser.add("load_best_model_at_end", t.load_best_model_at_end, "keep the best checkpoint");
+  parser.add("resume_from_checkpoint", t.resume_from_checkpoint, "checkpoint directory to go on from");
+  parser.add("dataloader_drop_last", t.dataloader_drop_last, "leave out a last smaller batch");
+  parser.add("dataloader_num_workers", t.dataloader_num_workers, "threads that prepare batches");
+  parser.add("label_smoothing_factor", t.label_smoothing_factor, "no effect in question answering");
+  parser.add("gradient_checkpointing", t.gradient_checkpointing, "recompute activations to save memory");
+  parser.add("group_by_length", t.group_by_length, "batches of similar lengths");
+  parser.add("remove_unused_columns", t.remove_unused_columns, "accepted");
+  parser.add("optim", t.optim, "optimizer");
+}
+
+void check(const QaOptions& o) {
+  const auto positive = [](std::string_view flag, int64_t value) {
+    if (value < 1) fail<UsageError>("[{}] {}; at least 1 is needed", flag, value);
+  };
+  if (o.run.do_train)
+    fail<UsageError>("[qa] --do_train is not part of this release: it comes with training; calibration, evaluation, prediction and "
+                     "export work");
+  if (!o.run.do_calib && !o.run.do_eval && !o.run.do_predict && !o.onnx.save_onnx)
+    fail<UsageError>("[qa] nothing to do: give --do_calib, --do_eval, --do_predict or --save_onnx");
+  if (o.model.random_init && !o.model.model_name_or_path.empty())
+    fail<UsageError>("[qa] --random_init and --model_name_or_path exclude each other");
+  if (!o.model.random_init && o.model.model_name_or_path.empty())
+    fail<UsageError>("[qa] --model_name_or_path is missing: a checkpoint directory or a cached name");
+  if (o.model.model_name_or_path.find(".ckpt") != std::string::npos)
+    fail<UsageError>("[qa] {} looks like a TensorFlow checkpoint, which is not read; convert it to safetensors first",
+                     o.model.model_name_or_path);
+  positive("max_seq_length", o.data.max_seq_length);
+  positive("per_device_eval_batch_size", o.run.per_device_eval_batch_size);
+  positive("num_calib_samples", o.run.num_calib_samples);
+  positive("max_answer_length", o.data.max_answer_length);
+  if (o.data.doc_stride < 0) fail<UsageError>("[doc_stride] {} is negative", o.data.doc_stride);
+  if (o.data.n_best_size < 0) fail<UsageError>("[n_best_size] {} is negative", o.data.n_best_size);
+  for (const auto& limit : {o.data.max_train_samples, o.data.max_eval_samples, o.data.max_predict_samples})
+    if (limit) positive("max_*_samples", *limit);
+  if (o.onnx.opset != 19 && (o.onnx.opset < 13 || o.onnx.opset > 17))
+    fail<UsageError>("[opset] {}; 13 to 17 and 19 are possible", o.onnx.opset);
+  o.quant.validate();
+}
+
+}  // namespace
+
+std::optional<QaOptions> parse_qa(const Arguments& arguments) {
+  QaOptions o;
+  std::string calibrator = "max";
+  ArgumentParser parser(
+      "qa", "--model_name_or_path M --output_dir D [flags]",
+      "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; they run in the order\n"
+      "calibrate, evaluate, predict, export and act on the same model.\n\n"
+      "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib --do_eval \\\n"
+      "                                 --calibrator percentile --percentile 99.999 --output_dir calibrated\n"
+      "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx --output_dir exported");
+  add_model(parser, o.model);
+  add_data(parser, o.data);
+  add_run(parser, o.run, o.data);
+  add_quant(parser, o.quant, calibrator, o.run);
+  add_export(parser, o.onnx);
+  add_training(parser, o.training);
+  parser.require("output_dir");
+  if (!parser.parse(arguments)) return std::nullopt;
+  o.quant.calibrator = train::parse_calibration_method(calibrator);
+  o.command_line = "qdqbert qa";
+  for (const std::string& argument : arguments)
+    o.command_line += argument.find_first_of(" '\"\\$") == std::string::npos ? " " + argument : fmt::format(" '{}'", argument);
+  check(o);
+  return o;
+}
+
+}  // namespace qdqbert::cli
