@@ -15,11 +15,17 @@ void add_model(ArgumentParser& parser, QaModelOptions& m) {
   parser.add("cache_dir", m.cache_dir, "Hugging Face cache to look names up in");
   parser.add("model_revision", m.model_revision, "branch, tag or commit of a cached name");
   parser.add("random_init", m.random_init,
-             "instead of a checkpoint: random weights and plausible ranges for bert-base, bert-large, minilm-l6 or a config.json");
-  parser.refuse("use_auth_token", "this command does not go online; put the model into the Hugging Face cache or name its directory");
-  parser.refuse("token", "this command does not go online; put the model into the Hugging Face cache or name its directory");
+             "instead of a checkpoint: random weights and plausible ranges for bert-base, bert-large, "
+             "minilm-l6 or a config.json");
+  parser.refuse(
+      "use_auth_token",
+      "this command does not go online; put the model into the Hugging Face cache or name its directory");
+  parser.refuse(
+      "token",
+      "this command does not go online; put the model into the Hugging Face cache or name its directory");
   for (const char* name : {"push_to_hub", "hub_model_id", "hub_token", "hub_strategy"})
-    parser.refuse(name, "uploading is not done by this command; use huggingface-cli upload on the output directory");
+    parser.refuse(
+        name, "uploading is not done by this command; use huggingface-cli upload on the output directory");
 }
 
 void add_data(ArgumentParser& parser, QaDataOptions& d) {
@@ -33,12 +39,14 @@ void add_data(ArgumentParser& parser, QaDataOptions& d) {
   parser.add("overwrite_cache", d.overwrite_cache, "accepted; features are always made anew");
   parser.add("preprocessing_num_workers", d.preprocessing_num_workers, "threads for tokenization");
   parser.add("max_seq_length", d.max_seq_length, "tokens of a feature");
-  parser.add("pad_to_max_length", d.pad_to_max_length, "pad to max_seq_length; otherwise to the longest of a batch");
+  parser.add("pad_to_max_length", d.pad_to_max_length,
+             "pad to max_seq_length; otherwise to the longest of a batch");
   parser.add("max_train_samples", d.max_train_samples, "use the first N training questions");
   parser.add("max_eval_samples", d.max_eval_samples, "use the first N questions of --do_eval");
   parser.add("max_predict_samples", d.max_predict_samples, "use the first N questions of --do_predict");
   parser.add("version_2_with_negative", d.version_2_with_negative, "questions may have no answer (SQuAD v2)");
-  parser.add("null_score_diff_threshold", d.null_score_diff_threshold, "no answer when its score is ahead by more than this");
+  parser.add("null_score_diff_threshold", d.null_score_diff_threshold,
+             "no answer when its score is ahead by more than this");
   parser.add("doc_stride", d.doc_stride, "tokens that consecutive windows of a long context share");
   parser.add("n_best_size", d.n_best_size, "candidates kept for each question");
   parser.add("max_answer_length", d.max_answer_length, "longest answer, in tokens");
@@ -47,13 +55,15 @@ void add_data(ArgumentParser& parser, QaDataOptions& d) {
 void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.group("what to do");
   parser.add("output_dir", r.output_dir, "directory for everything that is written");
-  parser.add("overwrite_output_dir", r.overwrite_output_dir, "write into a directory that holds a trained model");
+  parser.add("overwrite_output_dir", r.overwrite_output_dir,
+             "write into a directory that holds a trained model");
   parser.add("do_train", r.do_train, "fine-tune");
   parser.add("do_calib", r.do_calib, "find the ranges of all quantizers and save the model with them");
   parser.add("do_eval", r.do_eval, "answer the validation questions and score the answers");
   parser.add("do_predict", r.do_predict, "answer the test questions");
   parser.add("per_device_train_batch_size", r.per_device_train_batch_size, "features of a training batch");
-  parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size, "features of a batch in calibration and evaluation");
+  parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
+             "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
   parser.add("fp16", r.fp16, "on a CPU: bfloat16 autocast");
   parser.add("bf16", r.bf16, "bfloat16 autocast");
@@ -61,7 +71,8 @@ void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
   parser.group("calibration");
   parser.add("calib_file", d.calib_file, "questions to calibrate on (default: the training set)");
-  parser.add("calib_shuffle", r.calib_shuffle, "draw the calibration features at random (seeded); otherwise in file order");
+  parser.add("calib_shuffle", r.calib_shuffle,
+             "draw the calibration features at random (seeded); otherwise in file order");
   parser.add("num_calib_samples", r.num_calib_samples, "features to calibrate on");
   parser.refuse("num_calib_batch", "the original never read this flag; use --num_calib_samples");
   parser.add("save_dtype", r.save_dtype, "type of the saved weights: f32, f16 or bf16");
@@ -71,13 +82,19 @@ void add_quant(ArgumentParser& parser, train::QuantOptions& q, std::string& cali
   parser.group("quantization");
   parser.add("wprec", q.weight_bits, "bits of weights");
   parser.add("aprec", q.activation_bits, "bits of activations");
-  parser.add_switch("quant-per-tensor", q.per_tensor, "one range for a whole weight instead of one per output channel");
+  parser.add_switch("quant-per-tensor", q.per_tensor,
+                    "one range for a whole weight instead of one per output channel");
   parser.add_switch("quant-disable", q.disable, "switch all quantizers off");
-  parser.add_switch("quant-disable-embeddings", q.disable_embeddings, "accepted; embeddings are not quantized");
-  parser.add("quant-disable-keyword", q.disable_keywords, "switch off quantizers whose module name matches one of these expressions");
-  parser.add("quant-disable-layer-module", q.disable_layer_module, "switch off what matches behind layer.<n>.");
-  parser.add("quant-enable-layer-module", q.enable_layer_module, "switch on what matches behind layer.<n>. (after all disables)");
-  parser.add_choice("calibrator", calibrator, {"max", "percentile", "mse", "entropy"}, "how ranges are taken from activations");
+  parser.add_switch("quant-disable-embeddings", q.disable_embeddings,
+                    "accepted; embeddings are not quantized");
+  parser.add("quant-disable-keyword", q.disable_keywords,
+             "switch off quantizers whose module name matches one of these expressions");
+  parser.add("quant-disable-layer-module", q.disable_layer_module,
+             "switch off what matches behind layer.<n>.");
+  parser.add("quant-enable-layer-module", q.enable_layer_module,
+             "switch on what matches behind layer.<n>. (after all disables)");
+  parser.add_choice("calibrator", calibrator, {"max", "percentile", "mse", "entropy"},
+                    "how ranges are taken from activations");
   parser.add("percentile", q.percentile, "for --calibrator percentile, e.g. 99.999");
   parser.add_switch("fuse-qkv", q.fuse_qkv, "one range for query, key and value");
   parser.add("clip-gelu", q.clip_gelu, "upper bound of the range behind GELU, e.g. 10");
@@ -90,8 +107,10 @@ void add_export(ArgumentParser& parser, QaExportOptions& e) {
   parser.add("save_onnx", e.save_onnx, "write model.onnx with explicit Q/DQ nodes");
   parser.add("onnx_file", e.onnx_file, "other name for it (default OUTPUT_DIR/model.onnx)");
   parser.add("opset", e.opset, "13 to 17, or 19");
-  parser.add_switch("int8-weights", e.int8_weights, "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
-  parser.add_switch("trt_attention", e.trt_attention, "scale the query before its Q node, as TensorRT's fused attention wants");
+  parser.add_switch("int8-weights", e.int8_weights,
+                    "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
+  parser.add_switch("trt_attention", e.trt_attention,
+                    "scale the query before its Q node, as TensorRT's fused attention wants");
   parser.add_switch("fp16_scales", e.fp16_scales, "with --opset 19: FP16 scales and activations");
 }
 
@@ -131,8 +150,10 @@ void check(const QaOptions& o) {
     if (value < 1) fail<UsageError>("[{}] {}; at least 1 is needed", flag, value);
   };
   if (o.run.do_train)
-    fail<UsageError>("[qa] --do_train is not part of this release: it comes with training; calibration, evaluation, prediction and "
-                     "export work");
+    fail<UsageError>(
+        "[qa] --do_train is not part of this release: it comes with training; calibration, evaluation, "
+        "prediction and "
+        "export work");
   if (!o.run.do_calib && !o.run.do_eval && !o.run.do_predict && !o.onnx.save_onnx)
     fail<UsageError>("[qa] nothing to do: give --do_calib, --do_eval, --do_predict or --save_onnx");
   if (o.model.random_init && !o.model.model_name_or_path.empty())
@@ -140,8 +161,9 @@ void check(const QaOptions& o) {
   if (!o.model.random_init && o.model.model_name_or_path.empty())
     fail<UsageError>("[qa] --model_name_or_path is missing: a checkpoint directory or a cached name");
   if (o.model.model_name_or_path.find(".ckpt") != std::string::npos)
-    fail<UsageError>("[qa] {} looks like a TensorFlow checkpoint, which is not read; convert it to safetensors first",
-                     o.model.model_name_or_path);
+    fail<UsageError>(
+        "[qa] {} looks like a TensorFlow checkpoint, which is not read; convert it to safetensors first",
+        o.model.model_name_or_path);
   positive("max_seq_length", o.data.max_seq_length);
   positive("per_device_eval_batch_size", o.run.per_device_eval_batch_size);
   positive("num_calib_samples", o.run.num_calib_samples);
@@ -162,11 +184,14 @@ std::optional<QaOptions> parse_qa(const Arguments& arguments) {
   std::string calibrator = "max";
   ArgumentParser parser(
       "qa", "--model_name_or_path M --output_dir D [flags]",
-      "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; they run in the order\n"
+      "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; they "
+      "run in the order\n"
       "calibrate, evaluate, predict, export and act on the same model.\n\n"
-      "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib --do_eval \\\n"
+      "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib "
+      "--do_eval \\\n"
       "                                 --calibrator percentile --percentile 99.999 --output_dir calibrated\n"
-      "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx --output_dir exported");
+      "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx --output_dir "
+      "exported");
   add_model(parser, o.model);
   add_data(parser, o.data);
   add_run(parser, o.run, o.data);
@@ -178,7 +203,8 @@ std::optional<QaOptions> parse_qa(const Arguments& arguments) {
   o.quant.calibrator = train::parse_calibration_method(calibrator);
   o.command_line = "qdqbert qa";
   for (const std::string& argument : arguments)
-    o.command_line += argument.find_first_of(" '\"\\$") == std::string::npos ? " " + argument : fmt::format(" '{}'", argument);
+    o.command_line += argument.find_first_of(" '\"\\$") == std::string::npos ? " " + argument
+                                                                             : fmt::format(" '{}'", argument);
   check(o);
   return o;
 }

@@ -5,8 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "cli/arguments.h"
 #include "qdqbert/train/quant_trainer.h"
+
+#include "cli/arguments.h"
 
 namespace qdqbert::cli {
 
@@ -55,18 +56,19 @@ struct QaExportOptions {
   bool int8_weights = false, trt_attention = false, fp16_scales = false;
 };
 
-/// Flags of training, which this release refuses together with --do_train; without it they are read and ignored, so that
-/// the documented commands work as they are.
+/// Flags of training, which this release refuses together with --do_train; without it they are read and
+/// ignored, so that the documented commands work as they are.
 struct QaTrainingOptions {
-  double learning_rate = 5e-5, num_train_epochs = 3, warmup_ratio = 0, weight_decay = 0, adam_beta1 = 0.9, adam_beta2 = 0.999,
-         adam_epsilon = 1e-8, max_grad_norm = 1, label_smoothing_factor = 0;
-  int64_t max_steps = -1, warmup_steps = 0, gradient_accumulation_steps = 1, save_steps = 500, logging_steps = 500,
-          eval_steps = 500, dataloader_num_workers = 0;
+  double learning_rate = 5e-5, num_train_epochs = 3, warmup_ratio = 0, weight_decay = 0, adam_beta1 = 0.9,
+         adam_beta2 = 0.999, adam_epsilon = 1e-8, max_grad_norm = 1, label_smoothing_factor = 0;
+  int64_t max_steps = -1, warmup_steps = 0, gradient_accumulation_steps = 1, save_steps = 500,
+          logging_steps = 500, eval_steps = 500, dataloader_num_workers = 0;
   std::optional<int64_t> save_total_limit;
-  std::string lr_scheduler_type = "cosine", save_strategy = "steps", evaluation_strategy = "no", optim = "adamw_torch";
+  std::string lr_scheduler_type = "cosine", save_strategy = "steps", evaluation_strategy = "no",
+              optim = "adamw_torch";
   std::optional<std::string> resume_from_checkpoint;
-  bool dataloader_drop_last = false, gradient_checkpointing = false, remove_unused_columns = true, group_by_length = false,
-       load_best_model_at_end = false;
+  bool dataloader_drop_last = false, gradient_checkpointing = false, remove_unused_columns = true,
+       group_by_length = false, load_best_model_at_end = false;
 };
 
 struct QaOptions {

@@ -57,6 +57,7 @@ endfunction()
 
 # qdqbert_test(NAME SOURCES a_test.cc DEPS rooms LABELS unit|golden|peer|e2e|hostile|long LIBS extra)
 # One executable and one ctest entry per family: no per-case discovery at build time.
+# Label threads: also run under TSan (target thread_tests builds just these).
 function(qdqbert_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS;LIBS;ARGS" ${ARGN})
   find_package(GTest REQUIRED)
@@ -71,4 +72,7 @@ function(qdqbert_test name)
     set(arg_TIMEOUT 900)
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(thread_tests ${name})
+  endif()
 endfunction()

@@ -73,7 +73,14 @@ void WorkerPool::run_erased(size_t count, Call call, const void* context) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   claim(0);
-  while (busy_.load(std::memory_order_acquire) != 0) __builtin_ia32_pause();
+  // A worker that lost its processor to another process needs this one to get on.
+  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+    if (spins < kSpins) {
+      __builtin_ia32_pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 }  // namespace qdqbert::engine

@@ -17,16 +17,17 @@ struct CalibrationBatch {
 };
 using BatchSource = std::function<std::optional<CalibrationBatch>()>;
 
-/// Runs the model on `source` until it ends with every quantizer collecting and none quantizing, so that ranges come from
-/// the float model; quantizers without a calibrator are switched off. Weights do not change, so they are looked at once.
-/// Memory does not grow with the number of samples. Returns the number of samples. Throws InputError naming the quantizer
-/// when a value is NaN or infinite, or when there is no sample at all.
+/// Runs the model on `source` until it ends with every quantizer collecting and none quantizing, so that
+/// ranges come from the float model; quantizers without a calibrator are switched off. Weights do not change,
+/// so they are looked at once. Memory does not grow with the number of samples. Returns the number of
+/// samples. Throws InputError naming the quantizer when a value is NaN or infinite, or when there is no
+/// sample at all.
 int64_t collect_statistics(model::PreTrainedModel& model, const BatchSource& source, int64_t expected_samples,
                            const ProgressSink& progress = {});
 
-/// Turns what was collected into ranges (maximum for weights and for --calibrator max, else the histogram method) and switches
-/// quantization on again. May be called several times with other methods on one collection; entropy changes the first bin of
-/// the histograms, so ask for it last.
+/// Turns what was collected into ranges (maximum for weights and for --calibrator max, else the histogram
+/// method) and switches quantization on again. May be called several times with other methods on one
+/// collection; entropy changes the first bin of the histograms, so ask for it last.
 void load_ranges(model::PreTrainedModel& model, CalibrationMethod method, std::optional<double> percentile);
 
 /// collect_statistics + load_ranges + --clip-gelu (which the original crashes on here).

@@ -31,11 +31,14 @@ std::string linear_of(const std::string& quantizer) {
   return "";
 }
 
-/// Sets the disabled flag of every quantizer whose own name, or whose linear layer's name, matches any of the patterns, in
-/// module order.
-void set_disabled(const std::vector<model::NamedQuantizer>& quantizers, const std::vector<std::regex>& patterns, bool disabled) {
+/// Sets the disabled flag of every quantizer whose own name, or whose linear layer's name, matches any of the
+/// patterns, in module order.
+void set_disabled(const std::vector<model::NamedQuantizer>& quantizers,
+                  const std::vector<std::regex>& patterns, bool disabled) {
   const std::string_view word = disabled ? "True" : "False";
-  const auto set = [&](nn::TensorQuantizer& quantizer) { disabled ? quantizer.disable() : quantizer.enable(); };
+  const auto set = [&](nn::TensorQuantizer& quantizer) {
+    disabled ? quantizer.disable() : quantizer.enable();
+  };
   for (size_t i = 0; i < quantizers.size(); ++i) {
     const std::string linear = linear_of(quantizers[i].name);
     if (!linear.empty() && ends_with(quantizers[i].name, "._input_quantizer"))
@@ -54,34 +57,43 @@ void set_disabled(const std::vector<model::NamedQuantizer>& quantizers, const st
 }
 
 nn::TensorQuantizer& find(const std::vector<model::NamedQuantizer>& quantizers, const std::string& name) {
-  const auto found = std::find_if(quantizers.begin(), quantizers.end(), [&](const auto& item) { return item.name == name; });
+  const auto found =
+      std::find_if(quantizers.begin(), quantizers.end(), [&](const auto& item) { return item.name == name; });
   if (found == quantizers.end()) fail<Error>("[quantizers] there is no quantizer {}", name);
   return *found->quantizer;
 }
 
 /// Sets all three ranges to the largest of them.
-void fuse_three(nn::TensorQuantizer& q, nn::TensorQuantizer& k, nn::TensorQuantizer& v, const std::string& what) {
+void fuse_three(nn::TensorQuantizer& q, nn::TensorQuantizer& k, nn::TensorQuantizer& v,
+                const std::string& what) {
   if (!q.has_amax() || !k.has_amax() || !v.has_amax()) {
     log_warning("{} is not fused: a range is missing, calibrate first", what);
     return;
   }
   for (const nn::TensorQuantizer* quantizer : {&q, &k, &v})
     if (quantizer->amax().numel() != 1)
-      fail<UsageError>("[fuse-qkv] {}: the weight ranges are per channel; add --recalibrate-weights to make them per tensor", what);
+      fail<UsageError>(
+          "[fuse-qkv] {}: the weight ranges are per channel; add --recalibrate-weights to make them per "
+          "tensor",
+          what);
   const double a = q.amax().item<float>(), b = k.amax().item<float>(), c = v.amax().item<float>();
   const double top = std::max({a, b, c});
-  for (nn::TensorQuantizer* quantizer : {&q, &k, &v}) quantizer->replace_amax(at::full_like(quantizer->amax(), top));
+  for (nn::TensorQuantizer* quantizer : {&q, &k, &v})
+    quantizer->replace_amax(at::full_like(quantizer->amax(), top));
   log_info("          q={:5.2f} k={:5.2f} v={:5.2f} -> {:5.2f}", a, b, c, top);
 }
 
 std::string range_text(const at::Tensor& amax) {
   if (amax.numel() == 1) return fmt::format("{:.4f}", amax.item<float>());
-  return fmt::format("[{:.4f}, {:.4f}]({})", amax.min().item<float>(), amax.max().item<float>(), amax.numel());
+  return fmt::format("[{:.4f}, {:.4f}]({})", amax.min().item<float>(), amax.max().item<float>(),
+                     amax.numel());
 }
 
 }  // namespace
 
-std::string_view name_of(CalibrationMethod method) { return kMethodNames[static_cast<size_t>(method)]; }
+std::string_view name_of(CalibrationMethod method) {
+  return kMethodNames[static_cast<size_t>(method)];
+}
 
 CalibrationMethod parse_calibration_method(std::string_view name) {
   for (size_t i = 0; i < std::size(kMethodNames); ++i)
@@ -105,7 +117,8 @@ void QuantOptions::validate() const {
 nn::QuantDefaults quant_defaults(const QuantOptions& options) {
   nn::QuantDefaults defaults;
   defaults.input.num_bits = static_cast<int>(options.activation_bits);
-  if (options.calibrator != CalibrationMethod::kMax) defaults.input.calib_method = quant::CalibMethod::kHistogram;
+  if (options.calibrator != CalibrationMethod::kMax)
+    defaults.input.calib_method = quant::CalibMethod::kHistogram;
   defaults.weight.num_bits = static_cast<int>(options.weight_bits);
   if (options.per_tensor) {
     defaults.weight.axis.reset();
@@ -122,17 +135,22 @@ void configure_model(model::PreTrainedModel& model, const QuantOptions& options)
   if (options.disable) set_disabled(quantizers, {std::regex("")}, true);
   if (!options.disable_keywords.empty()) {
     std::vector<std::regex> patterns;
-    for (const std::string& keyword : options.disable_keywords) patterns.push_back(compile(keyword, "quant-disable-keyword"));
+    for (const std::string& keyword : options.disable_keywords)
+      patterns.push_back(compile(keyword, "quant-disable-keyword"));
     set_disabled(quantizers, patterns, true);
   }
   if (options.disable_layer_module)
-    set_disabled(quantizers, {compile("layer.\\d+." + *options.disable_layer_module, "quant-disable-layer-module")}, true);
+    set_disabled(quantizers,
+                 {compile("layer.\\d+." + *options.disable_layer_module, "quant-disable-layer-module")},
+                 true);
   if (options.enable_layer_module)
-    set_disabled(quantizers, {compile("layer.\\d+." + *options.enable_layer_module, "quant-enable-layer-module")}, false);
+    set_disabled(quantizers,
+                 {compile("layer.\\d+." + *options.enable_layer_module, "quant-enable-layer-module")}, false);
   if (options.recalibrate_weights) recalibrate_weights(model);
   if (options.fuse_qkv) fuse_qkv(model, options.per_tensor);
   if (options.clip_gelu && *options.clip_gelu > 0) clip_gelu(model, *options.clip_gelu);
-  if (const std::string warning = granularity_warning(model, options); !warning.empty()) log_warning("{}", warning);
+  if (const std::string warning = granularity_warning(model, options); !warning.empty())
+    log_warning("{}", warning);
 }
 
 void fuse_qkv(model::PreTrainedModel& model, bool weights_too) {
@@ -140,12 +158,14 @@ void fuse_qkv(model::PreTrainedModel& model, bool weights_too) {
   constexpr std::string_view kFirst = ".attention.self.matmul_q_input_quantizer";
   for (const model::NamedQuantizer& item : quantizers) {
     if (!ends_with(item.name, kFirst)) continue;
-    const std::string self = item.name.substr(0, item.name.size() - std::string_view(".matmul_q_input_quantizer").size());
+    const std::string self =
+        item.name.substr(0, item.name.size() - std::string_view(".matmul_q_input_quantizer").size());
     log_info("FUSE_QKV: {:50}", self);
     fuse_three(*item.quantizer, find(quantizers, self + ".matmul_k_input_quantizer"),
                find(quantizers, self + ".matmul_v_input_quantizer"), self);
     if (!weights_too) continue;
-    fuse_three(find(quantizers, self + ".query._weight_quantizer"), find(quantizers, self + ".key._weight_quantizer"),
+    fuse_three(find(quantizers, self + ".query._weight_quantizer"),
+               find(quantizers, self + ".key._weight_quantizer"),
                find(quantizers, self + ".value._weight_quantizer"), self);
   }
 }
@@ -184,15 +204,18 @@ void recalibrate_weights(model::PreTrainedModel& model) {
 std::string quantizer_summary(const model::PreTrainedModel& model) {
   std::string text;
   const auto quantizers = model.named_quantizers();
-  for (const model::NamedQuantizer& item : quantizers) text += fmt::format("{:80} {}\n", item.name, item.quantizer->to_string());
+  for (const model::NamedQuantizer& item : quantizers)
+    text += fmt::format("{:80} {}\n", item.name, item.quantizer->to_string());
   return text + fmt::format("{} TensorQuantizers found in model\n", quantizers.size());
 }
 
 std::string granularity_warning(const model::PreTrainedModel& model, const QuantOptions& options) {
   if (!options.per_tensor) return "";
   for (const model::NamedQuantizer& item : model.named_quantizers())
-    if (ends_with(item.name, "_weight_quantizer") && item.quantizer->has_amax() && item.quantizer->amax().numel() > 1)
-      return "--quant-per-tensor has no effect on the per-channel weight ranges of this checkpoint; add --recalibrate-weights to "
+    if (ends_with(item.name, "_weight_quantizer") && item.quantizer->has_amax() &&
+        item.quantizer->amax().numel() > 1)
+      return "--quant-per-tensor has no effect on the per-channel weight ranges of this checkpoint; add "
+             "--recalibrate-weights to "
              "convert them";
   return "";
 }

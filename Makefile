@@ -1,0 +1,38 @@
+# A thin front door: `make help` lists what there is. Everything real is in CMake, scripts/ and ctest.
+BUILD ?= build
+JOBS  ?= $(shell nproc)
+
+.PHONY: help setup build demo test bench format lint clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## install the system packages that are missing
+	@scripts/setup
+
+build: setup ## compile everything into build/
+	@cmake --preset release >$(BUILD).configure.log 2>&1 || { cat $(BUILD).configure.log; exit 1; }
+	@rm -f $(BUILD).configure.log
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build ## calibrate, score, export and run the shipped model; ends with a table
+	@scripts/demo
+
+test: build ## build, then run every test but the long ones
+	@scripts/peer-environment $(BUILD)/peers
+	@ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -LE long
+
+bench: setup ## build and run the benchmarks (JSON under build/benchmarks)
+	@cmake --preset release -DQDQBERT_WITH_BENCHMARKS=ON >/dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+	@scripts/peer-environment $(BUILD)/peers
+	@scripts/bench
+
+format: ## clang-format over all sources
+	@git ls-files '*.h' '*.cc' | xargs clang-format -i
+
+lint: build ## clang-tidy over all sources
+	@git ls-files 'qdqbert/*.cc' 'cli/*.cc' | xargs clang-tidy -p $(BUILD) --quiet
+
+clean: ## remove the build folders
+	rm -rf build build-*
