@@ -1,0 +1,79 @@
+// The command from outside: start-up, dispatch, exit codes, inspect.
+#include "tests/e2e/command.h"
+
+#include <algorithm>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "qdqbert/base/file.h"
+#include "qdqbert/base/json.h"
+
+namespace qdqbert {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::run_command;
+using testing::ScratchDirectory;
+
+const std::string kModel = QDQBERT_SOURCE_DIR "/models/minilm-l6-squad";
+
+TEST(CommandTest, HelpVersionAndMistakes) {
+  const auto help = run_command({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* verb : {"qa", "tokenize", "inspect"}) EXPECT_THAT(help.out, HasSubstr(verb));
+  EXPECT_THAT(run_command({"--version"}).out, ::testing::StartsWith("qdqbert "));
+  EXPECT_EQ(run_command({}).code, 2);
+  const auto unknown = run_command({"anser"});
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("unknown verb \"anser\"; there are qa"));
+  EXPECT_EQ(std::count(unknown.err.begin(), unknown.err.end(), '\n'), 1);
+}
+
+// The loader names every shared library that it opens, at start and later.
+TEST(CommandTest, LightVerbsStartAtOnceAndNeverLoadLibTorch) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel}}) {
+    const auto traced = run_command(words, {{"LD_DEBUG", "files"}});
+    EXPECT_EQ(traced.code, 0) << traced.err;
+    EXPECT_THAT(traced.err, HasSubstr("libstdc++"));
+    EXPECT_THAT(traced.err, Not(HasSubstr("libtorch")));
+    EXPECT_THAT(traced.err, Not(HasSubstr("libc10")));
+    double best = 1e9;
+    for (int round = 0; round < 10; ++round) best = std::min(best, run_command(words).seconds);
+    std::printf("%s %s: %.1f ms\n", words[0].c_str(), words[1].c_str(), 1e3 * best);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    EXPECT_LT(best, 0.050);
+#endif
+  }
+}
+
+TEST(InspectTest, FloatCheckpoint) {
+  const ScratchDirectory scratch;
+  const auto result = run_command({"inspect", kModel, "--json", scratch / "facts.json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("not calibrated yet"));
+  const Json facts = read_json(scratch / "facts.json");
+  const int64_t layers = facts.at("config").at("num_hidden_layers").get<int64_t>();
+  EXPECT_EQ(facts.at("quantizers").size(), static_cast<size_t>(20 * layers));
+  EXPECT_EQ(facts.at("ranges"), 0);
+  EXPECT_EQ(facts.at("weights").at("types").size(), 1U);
+}
+
+TEST(InspectTest, MistakesAreOneSentence) {
+  const ScratchDirectory scratch;
+  write_file(scratch / "config.json", "{\"model_type\": \"gpt2\"}");
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"inspect"}, std::vector<std::string>{"inspect", scratch.path().string()},
+        std::vector<std::string>{"inspect", scratch / "nothing"},
+        std::vector<std::string>{"inspect", scratch / "config.json"}}) {
+    const auto result = run_command(words);
+    EXPECT_EQ(result.code, 2) << result.err;
+    EXPECT_THAT(result.err, ::testing::StartsWith("qdqbert: "));
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+  }
+}
+
+}  // namespace
+}  // namespace qdqbert

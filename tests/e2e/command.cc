@@ -1,0 +1,74 @@
+#include "tests/e2e/command.h"
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
+
+extern char** environ;
+
+namespace qdqbert::testing {
+
+namespace fs = std::filesystem;
+
+fs::path command_path() {
+  return fs::path(QDQBERT_BINARY_DIR) / "bin/qdqbert";
+}
+
+CommandResult run_command(const std::vector<std::string>& arguments,
+                          const std::map<std::string, std::string>& environment) {
+  const ScratchDirectory scratch;
+  const std::string out = scratch / "out", err = scratch / "err";
+  std::vector<std::string> words = {command_path().string()};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
+  for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
+  const auto pointers = [](std::vector<std::string>& strings) {
+    std::vector<char*> list;
+    for (std::string& string : strings) list.push_back(string.data());
+    list.push_back(nullptr);
+    return list;
+  };
+  std::vector<char*> argv = pointers(words), envp = pointers(variables);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
+  posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
+  const auto start = std::chrono::steady_clock::now();
+  pid_t child = 0;
+  const int error = posix_spawn(&child, words[0].c_str(), &files, nullptr, argv.data(), envp.data());
+  posix_spawn_file_actions_destroy(&files);
+  if (error != 0) fail<SystemError>("[test] cannot start {}: {}", words[0], std::strerror(error));
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  CommandResult result;
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.out = read_file(out);
+  result.err = read_file(err);
+  return result;
+}
+
+ScratchDirectory::ScratchDirectory() {
+  std::string pattern = (fs::temp_directory_path() / "qdqbert-XXXXXX").string();
+  if (!mkdtemp(pattern.data())) fail<SystemError>("[test] mkdtemp failed: {}", std::strerror(errno));
+  path_ = pattern;
+}
+
+ScratchDirectory::~ScratchDirectory() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+}  // namespace qdqbert::testing

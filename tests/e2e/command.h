@@ -1,0 +1,40 @@
+// Runs the built command as a person would.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "qdqbert/base/json.h"
+
+namespace qdqbert::testing {
+
+struct CommandResult {
+  int code = -1;  ///< exit code, or 128 + signal
+  std::string out, err;
+  double seconds = 0;
+};
+
+/// build/bin/qdqbert of this build.
+std::filesystem::path command_path();
+
+/// Runs `qdqbert ARGUMENTS` with these variables added to the environment.
+CommandResult run_command(const std::vector<std::string>& arguments,
+                          const std::map<std::string, std::string>& environment = {});
+
+/// A directory of its own that goes away with the object.
+class ScratchDirectory {
+ public:
+  ScratchDirectory();
+  ~ScratchDirectory();
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace qdqbert::testing
