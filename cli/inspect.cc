@@ -17,19 +17,23 @@ int run_inspect(const Arguments& arguments) {
   std::string model, revision = "main";
   std::optional<std::string> json;
   bool all = false;
-  ArgumentParser parser(
-      "inspect", "MODEL [flags]",
-      "Shows the configuration of a model directory, its weights, and its quantizers with their ranges.");
+  ArgumentParser parser("inspect", "MODEL [flags]",
+                        "Shows what a model holds. Of a checkpoint directory: its shape, weights, and "
+                        "quantizers with their ranges. Of an ONNX\n"
+                        "file: its inputs, outputs and operators, its Q/DQ pairs, and what TensorRT and ONNX "
+                        "Runtime make of each.");
   parser.add_positional("MODEL", model,
-                        "a checkpoint directory, or a name that is in the Hugging Face cache");
+                        "a checkpoint directory, an .onnx file, or a name that is in the Hugging Face cache");
   parser.add("model_revision", revision, "branch, tag or commit of a cached name");
   parser.add_switch("all", all, "every quantizer instead of those of the first layer");
   parser.add("json", json, "write the facts to this file, quantizers in full");
   if (!parser.parse(arguments)) return 0;
   const std::filesystem::path path = io::resolve_model(model, revision);
-  if (!std::filesystem::is_directory(path)) fail("[inspect] {} is not a checkpoint directory", path.string());
-  const Json facts = inspect_checkpoint(path);
-  fmt::print("{}", describe_checkpoint(facts, all));
+  const bool directory = std::filesystem::is_directory(path);
+  if (!directory && path.extension() != ".onnx")
+    fail("[inspect] {} is neither a checkpoint directory nor an .onnx file", path.string());
+  const Json facts = directory ? inspect_checkpoint(path) : inspect_onnx(path);
+  fmt::print("{}", directory ? describe_checkpoint(facts, all) : describe_onnx(facts, all));
   if (json) write_file(*json, dump_json(facts) + "\n");
   return 0;
 }

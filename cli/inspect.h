@@ -15,4 +15,10 @@ Json inspect_checkpoint(const std::filesystem::path& directory);
 /// `all` lists every quantizer, otherwise those of the first layer.
 std::string describe_checkpoint(const Json& facts, bool all);
 
+/// Facts of an ONNX file: `graph` (IR version, opset, inputs, outputs, nodes by operator), `quantized` (Q/DQ
+/// pairs with their tensors and scales) and `lint` (what TensorRT and ONNX Runtime make of each pair). Throws
+/// InputError as the reader does.
+Json inspect_onnx(const std::filesystem::path& file);
+std::string describe_onnx(const Json& facts, bool all);
+
 }  // namespace qdqbert::cli

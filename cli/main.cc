@@ -5,7 +5,7 @@ int main(int argc, char** argv) {
   static constexpr Verb kVerbs[] = {
       {"qa", "question answering: calibrate, evaluate, predict, export (the SQuAD example, same flags)",
        nullptr},
-      {"inspect", "what a model directory holds: shape, weights, quantizers with their ranges",
+      {"inspect", "what a model directory or an ONNX file holds: shape, weights, quantizers, Q/DQ pairs",
        qdqbert::cli::run_inspect},
       {"tokenize", "text lines to ids, tokens and offsets as JSON lines", qdqbert::cli::run_tokenize},
   };

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
+
+#include "tests/support/golden.h"
 
 namespace qdqbert {
 namespace {
@@ -59,6 +62,27 @@ TEST(InspectTest, FloatCheckpoint) {
   EXPECT_EQ(facts.at("quantizers").size(), static_cast<size_t>(20 * layers));
   EXPECT_EQ(facts.at("ranges"), 0);
   EXPECT_EQ(facts.at("weights").at("types").size(), 1U);
+}
+
+TEST(InspectTest, OnnxFiles) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(testing::golden_dir() / "onnx")) {
+    const std::filesystem::path file = entry.path() / "model.onnx";
+    if (!std::filesystem::exists(file)) continue;
+    ++files;
+    const ScratchDirectory scratch;
+    const auto result = run_command({"inspect", file.string(), "--all", "--json", scratch / "facts.json"});
+    ASSERT_EQ(result.code, 0) << result.err;
+    const Json facts = read_json(scratch / "facts.json");
+    const Json& operators = facts.at("graph").at("operators");
+    if (operators.contains("QLinearMatMul") || operators.contains("MatMulInteger")) continue;  // no pairs
+    const int64_t pairs =
+        operators.contains("DequantizeLinear") ? operators["DequantizeLinear"].get<int64_t>() : 0;
+    EXPECT_EQ(facts.at("quantized").size(), static_cast<size_t>(pairs)) << file;
+    EXPECT_EQ(facts.at("lint").size(), facts.at("quantized").size()) << file;
+    EXPECT_THAT(result.out, HasSubstr(fmt::format("Q/DQ pairs   {}, ", pairs)));
+  }
+  EXPECT_GT(files, 0);
 }
 
 TEST(InspectTest, MistakesAreOneSentence) {
