@@ -9,6 +9,7 @@ add_library(qdqbert_options INTERFACE)
 target_include_directories(qdqbert_options INTERFACE
   $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_compile_features(qdqbert_options INTERFACE cxx_std_20)
+set_target_properties(qdqbert_options PROPERTIES EXPORT_NAME options)
 # No contraction: a fused multiply-add where none is written would change the last bit between ISAs and compilers.
 target_compile_options(qdqbert_options INTERFACE $<BUILD_INTERFACE:-Wall> $<BUILD_INTERFACE:-Wextra> -ffp-contract=off)
 if(QDQBERT_SANITIZE)
@@ -52,7 +53,13 @@ function(qdqbert_room name)
     target_link_libraries(qdqbert_${name} PUBLIC qdqbert_${dep})
   endforeach()
   qdqbert_isa_flags(${arg_SOURCES})
-  install(TARGETS qdqbert_${name} EXPORT qdqbertTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  # One export set a room: who asks for the tokenizer needs neither LibTorch nor ONNX.
+  install(TARGETS qdqbert_${name} EXPORT qdqbert-${name} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT qdqbert-${name} NAMESPACE qdqbert:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qdqbert)
+  install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR}/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/qdqbert/${name}
+    FILES_MATCHING PATTERN "*.h")
+  set_property(GLOBAL APPEND PROPERTY QDQBERT_ROOMS ${name})
+  set_property(GLOBAL PROPERTY QDQBERT_DEPS_${name} "${arg_DEPS}")
 endfunction()
 
 # qdqbert_test(NAME SOURCES a_test.cc DEPS rooms LABELS unit|golden|peer|e2e|hostile|long LIBS extra)

@@ -8,7 +8,8 @@ endif()
 add_library(qdqbert_torch INTERFACE)
 target_link_libraries(qdqbert_torch INTERFACE ${TORCH_LIBRARIES})
 target_include_directories(qdqbert_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-install(TARGETS qdqbert_torch EXPORT qdqbertTargets)
+set_target_properties(qdqbert_torch PROPERTIES EXPORT_NAME torch)
+install(TARGETS qdqbert_torch EXPORT qdqbert-nn)
 
 # qdqbert_use_torch_pch(TARGET): compiles TARGET with the precompiled header that qdqbert_nn builds. All users must have
 # the same compile options, hence -fPIC for executables too; ccache needs -fpch-preprocess to reuse their objects.

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Installs a build into an empty directory, then configures, builds and runs the project beside this script against it.
+#   consumer_test.sh BUILD SOURCE CXX
+set -euo pipefail
+build=$1 source=$2 cxx=$3
+work=$build/consumer
+rm -rf "$work"
+cmake --install "$build" --prefix "$work/prefix" >/dev/null
+cmake -G Ninja -S "$source/tests/consumer" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$cxx" \
+  -DCMAKE_PREFIX_PATH="$work/prefix" >/dev/null
+cmake --build "$work/build"
+"$work/build/consumer" "$source/data/bert-base-uncased-vocab.txt" "$work/y.safetensors"
+"$work/prefix/bin/qdqbert" --help >/dev/null
+if grep -rlF -e "$source" -e "$build" "$work/prefix/lib/cmake" "$work/prefix"/lib/*/cmake 2>/dev/null; then
+  echo "the installed package names the directory that it was built in"
+  exit 1
+fi
