@@ -73,6 +73,7 @@ void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.add("calib_file", d.calib_file, "questions to calibrate on (default: the training set)");
   parser.add("calib_shuffle", r.calib_shuffle,
              "draw the calibration features at random (seeded); otherwise in file order");
+  parser.add("calib_no_shuffle", r.calib_no_shuffle, "calibrate in file order");
   parser.add("num_calib_samples", r.num_calib_samples, "features to calibrate on");
   parser.refuse("num_calib_batch", "the original never read this flag; use --num_calib_samples");
   parser.add("save_dtype", r.save_dtype, "type of the saved weights: f32, f16 or bf16");
@@ -200,6 +201,7 @@ std::optional<QaOptions> parse_qa(const Arguments& arguments) {
   add_training(parser, o.training);
   parser.require("output_dir");
   if (!parser.parse(arguments)) return std::nullopt;
+  if (o.run.calib_no_shuffle) o.run.calib_shuffle = false;
   o.quant.calibrator = train::parse_calibration_method(calibrator);
   o.command_line = "qdqbert qa";
   for (const std::string& argument : arguments)

@@ -41,7 +41,7 @@ struct QaRunOptions {
   int64_t seed = 42;
   bool fp16 = false, bf16 = false;
   bool disable_dropout = false;
-  bool calib_shuffle = true;
+  bool calib_shuffle = true, calib_no_shuffle = false;
   int64_t num_calib_samples = 128;
   int64_t threads = 0;
   std::string save_dtype = "f32";
