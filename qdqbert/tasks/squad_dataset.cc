@@ -1,0 +1,228 @@
+#include "qdqbert/tasks/squad_dataset.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
+#include "qdqbert/base/json.h"
+#include "qdqbert/base/utf8.h"
+#include "qdqbert/tasks/csv.h"
+
+namespace qdqbert::tasks {
+
+namespace {
+
+using Type = Json::value_t;
+
+/// Collects the examples of one file and checks what concerns more than one record.
+class Reader {
+ public:
+  Reader(const std::string& name, const SquadReadOptions& options) : name_(name), options_(options) {}
+
+  void read_article(const Json& article, size_t number) {
+    const std::string where = fmt::format("{}, article {}", name_, number);
+    const SharedText title = share(optional_string(article, "title", where));
+    size_t paragraph_number = 0;
+    for (const Json& paragraph : require(article, "paragraphs", Type::array, where)) {
+      const std::string inside = fmt::format("{}, paragraph {}", where, ++paragraph_number);
+      const SharedText context = share(string_of(paragraph, "context", inside));
+      for (const Json& question : require(paragraph, "qas", Type::array, inside))
+        read_question(question, title, context, inside);
+    }
+  }
+
+  void read_record(const Json& record, const std::string& where) {
+    const SharedText title = share(optional_string(record, "title", where));
+    read_question(record, title, share(string_of(record, "context", where)), where);
+  }
+
+  void add(SquadExample example) {
+    if (options_.check_offsets) check_offsets(example);
+    examples_.push_back(std::move(example));
+  }
+
+  SharedText share(const std::string& text) {
+    const auto found = shared_.find(text);
+    if (found != shared_.end()) return found->second;
+    auto copy = std::make_shared<const std::string>(text);
+    shared_.emplace(*copy, copy);
+    return copy;
+  }
+
+  std::vector<SquadAnswer> answers_of(const Json& answers, const std::string& where) const {
+    std::vector<SquadAnswer> out;
+    if (answers.is_array()) {
+      for (const Json& answer : answers) {
+        const auto& text = require(answer, "text", Type::string, where).get_ref<const std::string&>();
+        out.push_back({text, start_of(require(answer, "answer_start", Type::number_integer, where), where)});
+      }
+      return out;
+    }
+    const Json& texts = require(answers, "text", Type::array, where);
+    const Json& starts = require(answers, "answer_start", Type::array, where);
+    if (texts.size() != starts.size())
+      fail("[squad] {}: {} answer texts, {} answer starts", where, texts.size(), starts.size());
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (!texts[i].is_string()) fail("[squad] {}: answer text {} is not a string", where, i);
+      out.push_back({texts[i].get_ref<const std::string&>(), start_of(starts[i], where)});
+    }
+    return out;
+  }
+
+  std::vector<SquadExample> finish() {
+    if (examples_.empty()) fail("[squad] {}: holds no questions", name_);
+    std::unordered_set<std::string_view> ids;
+    ids.reserve(examples_.size());
+    for (const SquadExample& example : examples_)
+      if (!ids.insert(example.id).second) fail("[squad] {}: the id \"{}\" occurs twice", name_, example.id);
+    return std::move(examples_);
+  }
+
+ private:
+  static const std::string& string_of(const Json& object, std::string_view key, const std::string& where) {
+    return require(object, key, Type::string, where).get_ref<const std::string&>();
+  }
+
+  static std::string optional_string(const Json& object, const std::string& key, const std::string& where) {
+    return object.is_object() && !object.contains(key) ? std::string() : string_of(object, key, where);
+  }
+
+  static int64_t start_of(const Json& value, const std::string& where) {
+    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX))
+      fail("[squad] {}: \"answer_start\" must be an integer, found {}", where,
+           value.dump(-1, ' ', true, Json::error_handler_t::replace));
+    return value.get<int64_t>();
+  }
+
+  void read_question(const Json& question, const SharedText& title, const SharedText& context,
+                     const std::string& where) {
+    SquadExample example;
+    example.id = string_of(question, "id", where);
+    const std::string named = fmt::format("{}, question \"{}\"", name_, example.id);
+    example.title = title;
+    example.context = context;
+    example.question = string_of(question, "question", named);
+    const auto answers = question.find("answers");
+    if (answers != question.end()) {
+      example.answers = answers_of(*answers, named);
+    } else if (options_.require_answers) {
+      fail("[squad] {}: the key \"answers\" is missing", named);
+    }
+    add(std::move(example));
+  }
+
+  void check_offsets(const SquadExample& example) {
+    if (example.answers.empty()) return;
+    if (example.context != indexed_) {
+      indexed_ = example.context;
+      index_.emplace(*indexed_);
+    }
+    for (const SquadAnswer& answer : example.answers) {
+      const auto start = static_cast<size_t>(answer.start);
+      const size_t length = count_code_points(answer.text);
+      if (answer.start >= 0 && start <= index_->size() && index_->slice(start, start + length) == answer.text)
+        continue;
+      if (answer.start < 0 || start > index_->size())
+        fail("[squad] {}, question \"{}\": answer_start {} lies outside the context of {} characters", name_,
+             example.id, answer.start, index_->size());
+      fail("[squad] {}, question \"{}\": the answer is \"{}\", but the context has \"{}\" at {}", name_,
+           example.id, answer.text, index_->slice(start, start + length), answer.start);
+    }
+  }
+
+  std::string name_;
+  SquadReadOptions options_;
+  std::vector<SquadExample> examples_;
+  std::unordered_map<std::string_view, SharedText> shared_;  ///< keys point into the values
+  SharedText indexed_;
+  std::optional<CodePointIndex> index_;
+};
+
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+}  // namespace
+
+std::vector<SquadExample> parse_squad_json(std::string_view text, const std::string& name,
+                                           const SquadReadOptions& options) {
+  const Json file = parse_json(text, name);
+  Reader reader(name, options);
+  const Json& data = require(file, "data", Type::array, name);
+  size_t number = 0;
+  for (const Json& item : data) {
+    ++number;
+    if (item.is_object() && (item.contains("paragraphs") || !item.contains("context"))) {
+      reader.read_article(item, number);
+    } else {
+      reader.read_record(item, fmt::format("{}, record {}", name, number));
+    }
+  }
+  return reader.finish();
+}
+
+std::vector<SquadExample> parse_squad_json_lines(std::string_view text, const std::string& name,
+                                                 const SquadReadOptions& options) {
+  Reader reader(name, options);
+  size_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    ++number;
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) {
+      const std::string where = fmt::format("{}, line {}", name, number);
+      reader.read_record(parse_json(line, where), where);
+    }
+    begin = end + 1;
+  }
+  return reader.finish();
+}
+
+std::vector<SquadExample> parse_squad_csv(std::string_view text, const std::string& name,
+                                          const SquadReadOptions& options) {
+  if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
+    fail("[squad] {}: byte {} is not valid UTF-8", name, bad);
+  const std::vector<CsvRecord> records = parse_csv(text, name);
+  if (records.empty()) fail("[squad] {}: holds no questions", name);
+  const auto column = [&](std::string_view wanted, bool needed) -> std::optional<size_t> {
+    const auto& header = records[0].fields;
+    const auto found = std::find(header.begin(), header.end(), wanted);
+    if (found != header.end()) return static_cast<size_t>(found - header.begin());
+    if (needed) fail("[squad] {}: the column \"{}\" is missing", name, wanted);
+    return std::nullopt;
+  };
+  const size_t id = *column("id", true), context = *column("context", true),
+               question = *column("question", true);
+  const auto title = column("title", false), answers = column("answers", options.require_answers);
+  Reader reader(name, options);
+  for (size_t i = 1; i < records.size(); ++i) {
+    const auto& fields = records[i].fields;
+    SquadExample example;
+    example.id = fields[id];
+    example.title = reader.share(title ? fields[*title] : std::string());
+    example.context = reader.share(fields[context]);
+    example.question = fields[question];
+    if (answers && (options.require_answers || !fields[*answers].empty())) {
+      const std::string where = fmt::format("{}, question \"{}\"", name, example.id);
+      example.answers = reader.answers_of(parse_json(fields[*answers], where + ", answers"), where);
+    }
+    reader.add(std::move(example));
+  }
+  return reader.finish();
+}
+
+std::vector<SquadExample> read_squad(const std::filesystem::path& path, const SquadReadOptions& options) {
+  const std::string name = path.string();
+  std::string_view kind = name;
+  if (ends_with(kind, ".gz")) kind.remove_suffix(3);
+  if (ends_with(kind, ".jsonl")) return parse_squad_json_lines(read_maybe_gzip(path), name, options);
+  if (ends_with(kind, ".json")) return parse_squad_json(read_maybe_gzip(path), name, options);
+  if (ends_with(kind, ".csv")) return parse_squad_csv(read_maybe_gzip(path), name, options);
+  fail("[squad] {}: the file name must end in .json, .jsonl or .csv (or one of these and .gz)", name);
+}
+
+}  // namespace qdqbert::tasks
