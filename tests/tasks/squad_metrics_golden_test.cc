@@ -1,8 +1,8 @@
-#include <sstream>
-
 #include <gtest/gtest.h>
 
+#include "qdqbert/base/utf8.h"
 #include "qdqbert/tasks/squad_metrics.h"
+#include "qdqbert/text/unicode.h"
 
 #include "tests/tasks/tasks_golden.h"
 
@@ -75,10 +75,20 @@ TEST(MetricsGolden, SquadV2Small) {
     });
 }
 
+/// Python's " ".join(text.split()[:count]).
 std::string first_words(const std::string& text, size_t count) {
-  std::istringstream words(text);
   std::string out;
-  for (std::string word; count > 0 && words >> word; --count) out += (out.empty() ? "" : " ") + word;
+  bool open = false;
+  for (const char32_t c : decode_utf8(text)) {
+    if (text::properties(c) & text::kPythonSpace) {
+      open = false;
+      continue;
+    }
+    if (!open && count-- == 0) break;
+    if (!open && !out.empty()) out += ' ';
+    open = true;
+    append_utf8(c, out);
+  }
   return out;
 }
 
