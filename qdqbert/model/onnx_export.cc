@@ -3,6 +3,8 @@
 #include <map>
 #include <unordered_map>
 
+#include <ATen/CPUGeneratorImpl.h>
+
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/log.h"
 #include "qdqbert/nn/state_dict.h"
@@ -220,6 +222,34 @@ OnnxExportReport export_onnx(PreTrainedModel& model, const std::filesystem::path
   report.nodes = onnx::summarize(graph).nodes;
   report.files = onnx::write_model(graph, file, {options.int8_weights ? 0 : options.external_data_threshold});
   return report;
+}
+
+std::vector<std::string> set_ranges_from_sample(PreTrainedModel& model, const ModelInputs& sample) {
+  std::vector<std::string> names;
+  const Ranges ranges(model, &sample, names);
+  const at::NoGradGuard no_grad;
+  names.clear();
+  for (const NamedQuantizer& item : model.named_quantizers()) {
+    const onnx::QuantizerRange range = ranges.at(item.name);
+    if (range.amax.empty() || item.quantizer->has_amax()) continue;
+    const at::Tensor amax = at::tensor(range.amax);
+    item.quantizer->replace_amax(range.per_channel ? amax.unsqueeze(1) : amax.squeeze());
+    names.push_back(item.name);
+  }
+  return names;
+}
+
+ModelInputs random_batch(const PreTrainedModel& model, int64_t batch, int64_t length, uint64_t seed) {
+  const io::BertConfig& config = model.config();
+  std::vector<int64_t> shape = {batch, length};
+  if (head_of(model.class_name()) == onnx::GraphHead::kMultipleChoice) shape.insert(shape.begin() + 1, 2);
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  ModelInputs inputs;
+  inputs.input_ids = at::randint(config.vocab_size, shape, generator, at::kLong);
+  inputs.attention_mask = at::ones(shape, at::kLong);
+  inputs.token_type_ids = at::zeros(shape, at::kLong);
+  if (config.type_vocab_size > 1) inputs.token_type_ids.narrow(-1, length / 2, length - length / 2).fill_(1);
+  return inputs;
 }
 
 }  // namespace qdqbert::model

@@ -41,4 +41,12 @@ onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options = {
 OnnxExportReport export_onnx(PreTrainedModel& model, const std::filesystem::path& file,
                              const OnnxExportOptions& options = {}, const ModelInputs* sample = nullptr);
 
+/// Gives every quantizer that quantizes and has no range the one that it finds in `sample`: for models with
+/// random weights. Returns their names.
+std::vector<std::string> set_ranges_from_sample(PreTrainedModel& model, const ModelInputs& sample);
+
+/// Token ids drawn evenly from the vocabulary, two segments, nothing masked; [batch, length], for multiple
+/// choice [batch, 2, length].
+ModelInputs random_batch(const PreTrainedModel& model, int64_t batch, int64_t length, uint64_t seed);
+
 }  // namespace qdqbert::model

@@ -61,6 +61,16 @@ class GraphIndex {
   std::unordered_map<std::string, bool> outputs_;
 };
 
+/// The edge at a position, "" where the node has fewer.
+inline const std::string& input_of(const ::onnx::NodeProto& node, int position) {
+  static const std::string none;
+  return position < node.input_size() ? node.input(position) : none;
+}
+inline const std::string& output_of(const ::onnx::NodeProto& node) {
+  static const std::string none;
+  return node.output_size() > 0 ? node.output(0) : none;
+}
+
 /// An integer attribute, or `fallback`.
 inline int64_t integer_attribute(const ::onnx::NodeProto& node, std::string_view name, int64_t fallback) {
   for (const auto& attribute : node.attribute())

@@ -13,6 +13,9 @@ namespace {
 
 using Node = ::onnx::NodeProto;
 
+/// Of nodes between an edge and what decides about it; graphs from elsewhere may be cyclic.
+constexpr int kLongestPath = 64;
+
 bool moves_data_only(const std::string& op) {
   static const char* const kOps[] = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather",
                                      "Slice",   "Concat",    "Split",   "Flatten",   "Identity"};
@@ -27,10 +30,10 @@ class Linter {
     LintReport report;
     for (const Node& node : model_.proto().graph().node()) {
       if (node.op_type() == "QuantizeLinear") report.pairs.push_back(judge_pair(node));
-      if (node.op_type() == "DequantizeLinear" && index_.is_initializer(node.input(0)))
+      if (node.op_type() == "DequantizeLinear" && index_.is_initializer(input_of(node, 0)))
         report.pairs.push_back(judge_dequantized_weight(node));
-      if (node.op_type() == "DequantizeLinear" && !index_.is_initializer(node.input(0)) &&
-          !is_op(index_.producer(node.input(0)), "QuantizeLinear"))
+      if (node.op_type() == "DequantizeLinear" && !index_.is_initializer(input_of(node, 0)) &&
+          !is_op(index_.producer(input_of(node, 0)), "QuantizeLinear"))
         report.pairs.push_back(orphan(node, "its input is not quantized"));
     }
     return report;
@@ -46,15 +49,16 @@ class Linter {
   }
 
   PairReport judge_pair(const Node& q) {
-    const auto& readers = index_.consumers(q.output(0));
+    const auto& readers = index_.consumers(output_of(q));
     if (readers.empty()) return orphan(q, "nothing dequantizes it");
     if (const std::string why = broken_rule(q); !why.empty()) return orphan(q, why);
     PairReport worst;
     bool first = true;
     for (const Node* dq : readers) {
       if (dq->op_type() != "DequantizeLinear") return orphan(q, dq->op_type() + " reads the codes");
-      if (!same_constant(q.input(1), dq->input(1)) ||
-          !same_constant(q.input_size() > 2 ? q.input(2) : "", dq->input_size() > 2 ? dq->input(2) : ""))
+      if (!same_constant(input_of(q, 1), input_of(*dq, 1)) ||
+          !same_constant(q.input_size() > 2 ? input_of(q, 2) : "",
+                         dq->input_size() > 2 ? input_of(*dq, 2) : ""))
         return orphan(q, "its DequantizeLinear has another scale or zero point");
       const PairReport one = judge_uses(q, *dq);
       if (first || one.fate > worst.fate) worst = one;
@@ -78,27 +82,27 @@ class Linter {
   /// Empty when the pair keeps the rules that hold for both.
   std::string broken_rule(const Node& node) const {
     if (node.input_size() < 2) return "it has no scale";
-    const auto scale = index_.constant(node.input(1));
+    const auto scale = index_.constant(input_of(node, 1));
     if (!scale) return "its scale is computed";
     for (float value : to_float32(*scale))
       if (!(value > 0) || !std::isfinite(value)) return fmt::format("its scale {} is not positive", value);
     if (node.input_size() > 2) {
-      const auto zero = index_.constant(node.input(2));
+      const auto zero = index_.constant(input_of(node, 2));
       if (!zero || zero->dtype != DType::kI8) return "its zero point is not INT8";
       if (std::any_of(zero->data.begin(), zero->data.end(), [](std::byte b) { return b != std::byte{0}; }))
         return "its zero point is not 0";
     } else {
       return "it has no zero point, so its codes are unsigned";
     }
-    if (scale->count() > 1 && !index_.is_initializer(node.input(0)))
+    if (scale->count() > 1 && !index_.is_initializer(input_of(node, 0)))
       return "an activation has several scales";
     return {};
   }
 
   PairReport judge_uses(const Node& named, const Node& dq) {
     PairReport best{name_of(named), PairFate::kOrphan, "nothing uses it", "nothing uses it"};
-    for (const Node* user : users(dq.output(0))) {
-      PairReport one = judge_use(dq, *user);
+    for (const Node* user : users(output_of(dq))) {
+      PairReport one = judge_use(*user);
       one.name = best.name;
       if (one.fate < best.fate) best = one;
     }
@@ -121,27 +125,30 @@ class Linter {
   }
 
   /// Whether an edge comes from a DQ, through operators that only move data.
-  bool is_dequantized(std::string edge) const {
+  bool is_dequantized(const std::string& edge) const {
     const Node* node = index_.producer(edge);
-    while (node != nullptr && moves_data_only(node->op_type()) && node->input_size() > 0)
-      node = index_.producer(node->input(0));
-    return is_op(node, "DequantizeLinear");
+    for (int steps = 0; node != nullptr && steps < kLongestPath; ++steps) {
+      if (!moves_data_only(node->op_type()) || node->input_size() == 0)
+        return is_op(node, "DequantizeLinear");
+      node = index_.producer(input_of(*node, 0));
+    }
+    return false;
   }
 
   /// The only reader of the node's output is a Q.
   bool quantized_behind(const Node& node) const {
-    const auto& readers = index_.consumers(node.output(0));
-    return readers.size() == 1 && is_op(readers[0], "QuantizeLinear") && !index_.is_output(node.output(0));
+    const auto& readers = index_.consumers(output_of(node));
+    return readers.size() == 1 && is_op(readers[0], "QuantizeLinear") && !index_.is_output(output_of(node));
   }
 
-  PairReport judge_use(const Node& dq, const Node& user) const {
+  PairReport judge_use(const Node& user) const {
     const std::string& op = user.op_type();
     if (op == "MatMul" || op == "Gemm") {
-      const bool both = is_dequantized(user.input(0)) && is_dequantized(user.input(1));
+      const bool both = is_dequantized(input_of(user, 0)) && is_dequantized(input_of(user, 1));
       if (!both)
         return {"", PairFate::kNotFused, op + " in float: its other input is not quantized",
                 op + " in float: its other input is not quantized"};
-      const bool weight = comes_from_initializer(user.input(1));
+      const bool weight = comes_from_initializer(input_of(user, 1));
       const std::string ort = op == "Gemm" && user.input_size() > 2
                                   ? "Gemm in float: its bias is not quantized"
                               : quantized_behind(user) ? "QLinearMatMul"
@@ -149,24 +156,23 @@ class Linter {
       return {"", PairFate::kFused, weight ? "INT8 GEMM" : "INT8 batched GEMM (fused attention)", ort};
     }
     if (op == "Add") {
-      if (!is_dequantized(user.input(0)) || !is_dequantized(user.input(1)))
+      if (!is_dequantized(input_of(user, 0)) || !is_dequantized(input_of(user, 1)))
         return {"", PairFate::kNotFused, "Add in float: its other term is not quantized",
                 "Add in float: its other term is not quantized"};
       return {"", PairFate::kFused, "INT8 residual of GEMM + Add",
               quantized_behind(user) ? "QLinearAdd" : "Add in float: no Q behind it"};
     }
-    (void)dq;
     const std::string what = op + " has no integer form";
     return {"", PairFate::kOrphan, what, what};
   }
 
   bool comes_from_initializer(const std::string& edge) const {
     const Node* node = index_.producer(edge);
-    while (node != nullptr && node->input_size() > 0) {
-      if (index_.is_initializer(node->input(0))) return true;
+    for (int steps = 0; node != nullptr && steps < kLongestPath && node->input_size() > 0; ++steps) {
+      if (index_.is_initializer(input_of(*node, 0))) return true;
       const bool passes = moves_data_only(node->op_type()) || node->op_type() == "DequantizeLinear" ||
                           node->op_type() == "QuantizeLinear";
-      node = passes ? index_.producer(node->input(0)) : nullptr;
+      node = passes ? index_.producer(input_of(*node, 0)) : nullptr;
     }
     return false;
   }

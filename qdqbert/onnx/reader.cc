@@ -7,6 +7,7 @@
 #include <map>
 
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
 #include <onnx/onnx_pb.h>
 
 #include "qdqbert/base/error.h"
@@ -72,6 +73,7 @@ class Loader {
                                                     static_cast<int>(bytes.size()));
     stream.SetTotalBytesLimit(std::numeric_limits<int>::max());
     Model model;
+    const ::google::protobuf::LogSilencer quiet;  // it would print what we throw
     if (!model.proto().ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage())
       fail("[onnx] {} is no complete ONNX message", name_);
     if (!model.proto().has_graph()) fail("[onnx] {} has no graph", name_);
@@ -91,14 +93,22 @@ class Loader {
     return fmt::format("{}: tensor {}", name_, tensor.name());
   }
 
+  uint64_t checked_count(const Shape& shape, const TensorProto& tensor) const {
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;  // elements have at most 8 bytes
+    int64_t count = 1;
+    for (const int64_t size : shape) {
+      if (size < 0 || (size > 0 && count > kMost / size))
+        fail("[onnx] {} has the impossible shape {}", subject(tensor), to_string(shape));
+      count *= size;
+    }
+    return static_cast<uint64_t>(count);
+  }
+
   /// `model` takes external elements; only initializers may have them.
   void settle(TensorProto& tensor, Model* model) {
     const DType dtype = dtype_of(tensor.data_type(), subject(tensor));
     const Shape shape(tensor.dims().begin(), tensor.dims().end());
-    const auto count = static_cast<uint64_t>(element_count(shape));
-    if (count > std::numeric_limits<uint64_t>::max() / 8)
-      fail("[onnx] {} has the impossible shape {}", subject(tensor), to_string(shape));
-    const uint64_t expected = count * size_of(dtype);
+    const uint64_t expected = checked_count(shape, tensor) * size_of(dtype);
     if (tensor.data_location() == TensorProto::EXTERNAL) {
       if (model == nullptr) fail("[onnx] {}: only initializers may have external data", subject(tensor));
       settle_external(tensor, expected, *model);
@@ -152,7 +162,8 @@ class Loader {
     std::error_code error;
     const fs::path home = fs::weakly_canonical(directory_.empty() ? fs::path(".") : directory_, error);
     const fs::path target = error ? fs::path() : fs::canonical(home / relative, error);
-    if (error) fail("[onnx] {}: there is no external data file {}", subject, location);
+    if (error || !fs::is_regular_file(target, error))
+      fail("[onnx] {}: there is no external data file \"{}\"", subject, location);
     // A link may lead outside although the name does not.
     const auto [home_end, ignored] = std::mismatch(home.begin(), home.end(), target.begin(), target.end());
     if (home_end != home.end())

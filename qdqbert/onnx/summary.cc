@@ -12,14 +12,14 @@ QuantizedTensor describe(const GraphIndex& index, const ::onnx::NodeProto& node)
   QuantizedTensor pair;
   pair.name = node.name().substr(0, node.name().rfind('/'));
   if (node.input_size() < 2) fail("[onnx] {} has no scale", node.name());
-  pair.tensor = node.input(0);
+  pair.tensor = input_of(node, 0);
   pair.is_constant = index.is_initializer(pair.tensor);
-  const auto scale = index.constant(node.input(1));
+  const auto scale = index.constant(input_of(node, 1));
   if (!scale) fail("[onnx] the scale of {} is not constant", node.name());
   pair.scales = to_float32(*scale);
   pair.scale_type = scale->dtype;
   if (node.input_size() > 2)
-    if (const auto zero = index.constant(node.input(2))) pair.code_type = zero->dtype;
+    if (const auto zero = index.constant(input_of(node, 2))) pair.code_type = zero->dtype;
   if (!scale->shape.empty() && pair.scales.size() > 1) pair.axis = integer_attribute(node, "axis", 1);
   return pair;
 }
@@ -40,7 +40,7 @@ GraphSummary summarize(const Model& model) {
     ++summary.nodes;
     ++summary.op_counts[node.op_type()];
     if (node.op_type() == "QuantizeLinear" ||
-        (node.op_type() == "DequantizeLinear" && index.is_initializer(node.input(0))))
+        (node.op_type() == "DequantizeLinear" && index.is_initializer(input_of(node, 0))))
       summary.quantized.push_back(describe(index, node));
   }
   return summary;

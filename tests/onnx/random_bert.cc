@@ -1,0 +1,106 @@
+#include "tests/onnx/random_bert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "qdqbert/base/error.h"
+
+namespace qdqbert::testing {
+
+using onnx::GraphHead;
+
+void RandomBert::add(const std::string& name, const Shape& shape, float deviation, float mean) {
+  std::seed_seq seeds(name.begin(), name.end());
+  std::mt19937_64 engine(seeds);
+  engine.discard(options_.seed);
+  std::normal_distribution<float> normal(mean, deviation);
+  std::vector<float> values(static_cast<size_t>(element_count(shape)));
+  for (float& value : values) value = normal(engine);
+  weights[name] = make_tensor(shape, std::span<const float>(values));
+}
+
+void RandomBert::add_linear(const std::string& name, int64_t in, int64_t out) {
+  add(name + ".weight", {out, in}, 1.0f / std::sqrt(static_cast<float>(in)));
+  add(name + ".bias", {out}, 0.1f);
+}
+
+void RandomBert::add_norm(const std::string& name) {
+  add(name + ".weight", {options_.hidden}, 0.1f, 1.0f);
+  add(name + ".bias", {options_.hidden}, 0.1f);
+}
+
+void RandomBert::add_quantized_linear(const std::string& name, int64_t in, int64_t out) {
+  add_linear(name, in, out);
+  onnx::QuantizerRange& range = ranges[name + "._weight_quantizer"];
+  range.enabled = options_.quantized;
+  range.per_channel = options_.per_channel;
+  const std::vector<float> values = to_float32(weights[name + ".weight"].view());
+  range.amax.assign(options_.per_channel ? out : 1, 0.0f);
+  for (size_t i = 0; i < values.size(); ++i) {
+    float& amax = range.amax[options_.per_channel ? i / in : 0];
+    amax = std::max(amax, std::fabs(values[i]));
+  }
+  ranges[name + "._input_quantizer"] = {options_.quantized, 8, false, false, {4.0f}, false};
+}
+
+RandomBert::RandomBert(const RandomBertOptions& options) : options_(options) {
+  const std::string base = options.head == GraphHead::kBase ? "" : "bert.";
+  const int64_t hidden = options.hidden;
+  add(base + "embeddings.word_embeddings.weight", {options.vocabulary, hidden}, 0.5f);
+  add(base + "embeddings.position_embeddings.weight", {options.positions, hidden}, 0.3f);
+  add(base + "embeddings.token_type_embeddings.weight", {options.types, hidden}, 0.3f);
+  add_norm(base + "embeddings.LayerNorm");
+  for (int64_t i = 0; i < options.layers; ++i) {
+    const std::string layer = base + "encoder.layer." + std::to_string(i) + ".";
+    for (const char* name : {"query", "key", "value"})
+      add_quantized_linear(layer + "attention.self." + name, hidden, hidden);
+    add(layer + "attention.self.distance_embedding.weight",
+        {2 * options.positions - 1, hidden / options.heads}, 0.1f);
+    for (const char* name : {"q", "k", "v", "a"})
+      ranges[layer + "attention.self.matmul_" + name + "_input_quantizer"] = {
+          options.quantized, 8, false, false, {*name == 'a' ? 1.0f : 3.0f}, false};
+    for (const char* block : {"attention.output", "output"}) {
+      const std::string name = layer + block;
+      add_quantized_linear(name + ".dense", *block == 'o' ? options.intermediate : hidden, hidden);
+      add_norm(name + ".LayerNorm");
+      ranges[name + ".add_local_input_quantizer"] = {options.quantized, 8, false, false, {3.0f}, false};
+      ranges[name + ".add_residual_input_quantizer"] = {options.quantized, 8, false, false, {4.0f}, false};
+    }
+    add_quantized_linear(layer + "intermediate.dense", hidden, options.intermediate);
+  }
+  add_linear(base + "pooler.dense", hidden, hidden);
+  add_linear("qa_outputs", hidden, 2);
+  add_linear("classifier", hidden, options.head == GraphHead::kMultipleChoice ? 1 : options.labels);
+  add_linear("cls.seq_relationship", hidden, 2);
+  add_linear("cls.predictions.transform.dense", hidden, hidden);
+  add_norm("cls.predictions.transform.LayerNorm");
+  add_linear("cls.predictions.decoder", hidden, options.vocabulary);
+  add("cls.predictions.bias", {options.vocabulary}, 0.1f);
+}
+
+onnx::BertSource RandomBert::source() const {
+  onnx::BertSource source;
+  source.head = options_.head;
+  source.base_prefix = options_.head == GraphHead::kBase ? "" : "bert.";
+  source.has_pooler = options_.head == GraphHead::kBase;
+  source.layers = options_.layers;
+  source.hidden_size = options_.hidden;
+  source.head_size = options_.hidden / options_.heads;
+  source.max_positions = options_.positions;
+  source.activation = options_.activation;
+  source.positions = options_.position_kind;
+  source.tied_decoder = true;
+  source.weight = [this](const std::string& key) -> TensorView {
+    const auto found = weights.find(key);
+    if (found == weights.end()) fail("[test] no weight {}", key);
+    return found->second.view();
+  };
+  source.quantizer = [this](const std::string& path) {
+    const auto found = ranges.find(path);
+    return found == ranges.end() ? onnx::QuantizerRange{} : found->second;
+  };
+  return source;
+}
+
+}  // namespace qdqbert::testing
