@@ -10,7 +10,7 @@ namespace qdqbert::text {
 
 /// [begin, end) in code points of the text as given.
 struct Offset {
-  uint32_t begin = 0, end = 0;
+  uint32_t begin, end;
   bool operator==(const Offset&) const = default;
 };
 

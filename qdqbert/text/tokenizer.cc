@@ -1,6 +1,7 @@
 #include "qdqbert/text/tokenizer.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/utf8.h"
@@ -17,14 +18,6 @@ constexpr size_t kLongestWord = 100;
 /// U+0001.
 constexpr char kContinuation = '\x01';
 
-enum ByteClass : uint8_t {
-  kWordByte,
-  kSpaceByte,
-  kPunctuationByte,
-  kMaybeSpecial,  ///< first byte of a special token, itself punctuation
-  kOtherByte,     ///< not ASCII, or a control character: the slow road
-};
-
 Trie build_trie(const Vocabulary& vocabulary) {
   std::vector<std::pair<std::string, int32_t>> keys;
   keys.reserve(vocabulary.size());
@@ -40,7 +33,53 @@ Trie build_trie(const Vocabulary& vocabulary) {
   return Trie(keys);
 }
 
+bool is_ascii_word(const std::string& token) {
+  return std::all_of(token.begin(), token.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+  });
+}
+
+WordTable build_words(const Vocabulary& vocabulary) {
+  std::vector<std::pair<std::string, int32_t>> words;
+  for (size_t i = 0; i < vocabulary.size(); ++i)
+    if (const std::string& token = vocabulary.tokens()[i];
+        token.size() <= WordTable::kLongest && is_ascii_word(token))
+      words.emplace_back(token, static_cast<int32_t>(i));
+  return WordTable(words);
+}
+
+/// Room for `more` tokens, at least doubling so that many small texts can go to one list.
+void make_room(Tokens& out, size_t more) {
+  const size_t needed = out.size() + more;
+  if (needed <= out.ids.capacity() && needed <= out.offsets.capacity()) return;
+  const size_t capacity = std::max(needed, 2 * out.ids.capacity());
+  out.ids.reserve(capacity);
+  out.offsets.reserve(capacity);
+}
+
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 }  // namespace
+
+/// Tokens of one block before they are appended to those of the text: a block has no more tokens than bytes.
+struct Tokenizer::BlockTokens {
+  size_t count = 0;
+  int32_t ids[kBlock];
+  Offset offsets[kBlock];
+
+  void push(int32_t id, uint32_t begin, uint32_t end) {
+    ids[count] = id;
+    offsets[count] = {begin, end};
+    ++count;
+  }
+  void move_to(Tokens& out) {
+    out.ids.insert(out.ids.end(), ids, ids + count);
+    out.offsets.insert(out.offsets.end(), offsets, offsets + count);
+    count = 0;
+  }
+};
 
 struct Tokenizer::SlowScratch {
   std::vector<char32_t> chars;
@@ -51,13 +90,25 @@ struct Tokenizer::SlowScratch {
 };
 
 Tokenizer::Tokenizer(Vocabulary vocabulary, TokenizerOptions options)
-    : vocabulary_(std::move(vocabulary)), options_(std::move(options)), trie_(build_trie(vocabulary_)) {
+    : vocabulary_(std::move(vocabulary)),
+      options_(std::move(options)),
+      words_(build_words(vocabulary_)),
+      trie_(build_trie(vocabulary_)),
+      classify_(classify_bytes()) {
   const auto special = [&](const std::string& token) {
     const int32_t id = vocabulary_.id(token);
     if (id < 0)
       fail("[tokenizer] the special token {} is not among the {} tokens of the vocabulary", token,
            vocabulary_.size());
+    const bool printable =
+        std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+    if (!printable || is_ascii_word(token.substr(0, 1)))
+      fail(
+          "[tokenizer] the special token {} must be printable ASCII without spaces and begin with "
+          "punctuation",
+          token);
     specials_.emplace_back(token, id);
+    begins_special_[static_cast<size_t>(token[0])] = true;
     return id;
   };
   unk_ = special(options_.unk);
@@ -65,25 +116,12 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, TokenizerOptions options)
   pad_ = special(options_.pad);
   cls_ = special(options_.cls);
   mask_ = special(options_.mask);
+  std::stable_sort(specials_.begin(), specials_.end(),
+                   [](const auto& a, const auto& b) { return a.first.size() > b.first.size(); });
   continuation_ = trie_.step(trie_.root(), static_cast<unsigned char>(kContinuation));
-  for (int b = 0; b < 256; ++b) {
-    fold_[static_cast<size_t>(b)] =
-        static_cast<uint8_t>(options_.lower_case && b >= 'A' && b <= 'Z' ? b + 32 : b);
-    uint8_t& kind = class_[static_cast<size_t>(b)];
-    const uint16_t p = properties(static_cast<char32_t>(b));
-    if (b >= 0x80 || (p & kDropped)) {
-      kind = kOtherByte;
-    } else if (p & (kToSpace | kSplitSpace)) {
-      kind = kSpaceByte;
-    } else {
-      kind = p & kPunctuation ? kPunctuationByte : kWordByte;
-    }
-  }
-  for (const auto& [token, id] : specials_) {
-    uint8_t& kind = class_[static_cast<unsigned char>(token[0])];
-    if (kind != kPunctuationByte && kind != kMaybeSpecial)
-      fail("[tokenizer] the special token {} must begin with ASCII punctuation", token);
-    kind = kMaybeSpecial;
+  for (size_t c = 0; c < punctuation_.size(); ++c) {
+    const int32_t id = vocabulary_.id(std::string(1, static_cast<char>(c)));
+    punctuation_[c] = id >= 0 ? id : unk_;
   }
 }
 
@@ -99,12 +137,14 @@ bool Tokenizer::is_special(int32_t id) const {
   return id == cls_ || id == sep_ || id == pad_ || id == unk_ || id == mask_;
 }
 
-Tokenizer::SpecialMatch Tokenizer::special_at(std::string_view text, size_t position) const {
-  SpecialMatch best;
-  for (const auto& [token, id] : specials_)
-    if (token.size() > best.length && text.compare(position, token.size(), token) == 0)
-      best = {token.size(), id};
-  return best;
+/// Bytes of the special token that `text` begins with, 0 for none.
+size_t Tokenizer::special_length(const char* text, size_t size, int32_t& id) const {
+  for (const auto& [token, special] : specials_)
+    if (std::string_view(text, size).substr(0, token.size()) == token) {
+      id = special;
+      return token.size();
+    }
+  return 0;
 }
 
 Tokens Tokenizer::tokenize(std::string_view text) const {
@@ -113,113 +153,161 @@ Tokens Tokenizer::tokenize(std::string_view text) const {
   return out;
 }
 
-// The text is cut into chunks at white space; a chunk of plain ASCII is matched byte by byte against the
-// trie. As soon as a chunk shows anything else, what it gave so far is taken back and the whole chunk goes
-// the slow road: normalization can reach across characters, but never across white space.
+// Text is taken in blocks that end at white space: normalization can reach across characters, but never
+// across white space. A stretch longer than a block goes the slow road whole.
 void Tokenizer::tokenize(std::string_view text, Tokens& out) const {
+  ByteClasses classes;
   SlowScratch scratch;
-  const size_t expected = out.size() + text.size() / 4 + 8;
-  if (out.ids.capacity() < expected) {
-    out.ids.reserve(expected);
-    out.offsets.reserve(expected);
-  }
-  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  const size_t size = text.size();
-  size_t extra = 0;  // bytes minus code points before the current chunk
-  size_t i = 0;
-  while (i < size) {
-    if (class_[bytes[i]] == kSpaceByte) {
-      ++i;
-      continue;
+  size_t continuation_bytes = 0;  // bytes minus code points so far
+  for (size_t at = 0; at < text.size();) {
+    size_t size = std::min(kBlock, text.size() - at);
+    if (at + size < text.size()) {
+      size_t cut = size;
+      while (cut > 0 && !is_space(text[at + cut - 1])) --cut;
+      if (cut == 0) {
+        while (at + size < text.size() && !is_space(text[at + size])) ++size;
+        const std::string_view chunk = text.substr(at, size);
+        const size_t characters =
+            tokenize_slowly(chunk, static_cast<uint32_t>(at - continuation_bytes), scratch, out);
+        continuation_bytes += size - characters;
+        at += size;
+        continue;
+      }
+      size = cut;
+      if (at == 0) make_room(out, text.size() / 4);
     }
-    const size_t chunk = i;
-    const size_t tokens_before = out.size();
-    bool plain = true;
-    while (i < size) {
-      const size_t begin = i;
-      uint32_t state = trie_.root();
-      uint8_t kind = kSpaceByte;
-      while (i < size && (kind = class_[bytes[i]]) == kWordByte) {
-        state = trie_.step(state, fold_[bytes[i]]);
-        if (state == Trie::kNowhere) break;
-        ++i;
-      }
-      if (state == Trie::kNowhere)
-        while (i < size && (kind = class_[bytes[i]]) == kWordByte) ++i;
-      if (i == size) kind = kSpaceByte;
-      if (i > begin) {
-        if (kind == kOtherByte) {
-          plain = false;
-          break;
-        }
-        const auto first = static_cast<uint32_t>(begin - extra);
-        const int32_t id = trie_.value(state);
-        if (id >= 0 && i - begin <= kLongestWord) {
-          out.ids.push_back(id);
-          out.offsets.push_back({first, static_cast<uint32_t>(i - extra)});
-        } else {
-          pieces_of_ascii_word(text.data() + begin, i - begin, first, out);
-        }
-      }
-      if (kind == kSpaceByte) break;
-      if (kind == kOtherByte) {
-        plain = false;
-        break;
-      }
-      if (kind == kMaybeSpecial) {
-        if (const SpecialMatch special = special_at(text, i); special.length > 0) {
-          out.ids.push_back(special.id);
-          out.offsets.push_back(
-              {static_cast<uint32_t>(i - extra), static_cast<uint32_t>(i + special.length - extra)});
-          i += special.length;
-          continue;
-        }
-      }
-      const uint32_t mark = trie_.step(trie_.root(), bytes[i]);
-      const int32_t id = mark == Trie::kNowhere ? -1 : trie_.value(mark);
-      out.ids.push_back(id >= 0 ? id : unk_);
-      out.offsets.push_back({static_cast<uint32_t>(i - extra), static_cast<uint32_t>(i + 1 - extra)});
-      ++i;
-    }
-    if (plain) continue;
-    out.ids.resize(tokens_before);
-    out.offsets.resize(tokens_before);
-    while (i < size && class_[bytes[i]] != kSpaceByte) ++i;
-    const std::string_view whole = text.substr(chunk, i - chunk);
-    tokenize_slowly(whole, static_cast<uint32_t>(chunk - extra), scratch, out);
-    extra += whole.size() - scratch.chars.size();
+    tokenize_block(text.data() + at, size, static_cast<uint32_t>(at), classes, scratch, continuation_bytes,
+                   out);
+    at += size;
   }
 }
 
-void Tokenizer::pieces_of_ascii_word(const char* word, size_t length, uint32_t begin, Tokens& out) const {
-  const size_t before = out.size();
+namespace {
+
+/// Position of the first bit that is set at or after `from`, or `size`.
+size_t next_bit(const uint64_t* bits, size_t from, size_t size) {
+  for (size_t w = from / 64; w * 64 < size; ++w) {
+    uint64_t word = bits[w];
+    if (w == from / 64) word &= ~uint64_t{0} << (from % 64);
+    if (word != 0) return std::min(size, w * 64 + static_cast<size_t>(std::countr_zero(word)));
+  }
+  return size;
+}
+
+/// 64 bits from bit `at` on.
+uint64_t bits_at(const uint64_t* bits, size_t at) {
+  const size_t shift = at % 64;
+  return bits[at / 64] >> shift | (bits[at / 64 + 1] << 1) << (63 - shift);
+}
+
+}  // namespace
+
+void Tokenizer::tokenize_block(const char* text, size_t size, uint32_t first, ByteClasses& classes,
+                               SlowScratch& scratch, size_t& continuation_bytes, Tokens& out) const {
+  classify_(reinterpret_cast<const unsigned char*>(text), size, options_.lower_case, &classes);
+  BlockTokens tokens;
+  size_t plain = 0;  // everything before is done
+  if (classes.any_other) {
+    make_room(out, size / 4);
+    for (size_t at = next_bit(classes.other, 0, size); at < size; at = next_bit(classes.other, plain, size)) {
+      size_t begin = at;
+      while (begin > plain && !is_space(text[begin - 1])) --begin;
+      const size_t end = next_bit(classes.space, at, size);
+      tokenize_plain(text, plain, begin, static_cast<uint32_t>(first - continuation_bytes), classes, tokens);
+      tokens.move_to(out);
+      continuation_bytes +=
+          end - begin -
+          tokenize_slowly(std::string_view(text + begin, end - begin),
+                          static_cast<uint32_t>(first + begin - continuation_bytes), scratch, out);
+      plain = end;
+    }
+  }
+  tokenize_plain(text, plain, size, static_cast<uint32_t>(first - continuation_bytes), classes, tokens);
+  tokens.move_to(out);
+}
+
+/// Bytes [from, to) of a block, which begin and end at white space or the text's ends and hold none of the
+/// class "other"; byte i of the block is code point `first` + i.
+void Tokenizer::tokenize_plain(const char* text, size_t from, size_t to, uint32_t first,
+                               const ByteClasses& classes, BlockTokens& tokens) const {
+  size_t resume = from;  // behind the last special token
+  for (size_t w = from / 64; w * 64 < to; ++w) {
+    const uint64_t word = classes.word[w];
+    const uint64_t before = w > 0 ? classes.word[w - 1] >> 63 : 0;
+    // Where a token begins: first letters of words, and punctuation.
+    uint64_t starts = (word & ~(word << 1 | before)) | ~(word | classes.space[w] | classes.other[w]);
+    if (to - w * 64 < 64) starts &= ~(~uint64_t{0} << (to % 64));
+    const auto skip_to_resume = [&] {
+      if (resume <= w * 64) return;
+      if (resume >= w * 64 + 64) {
+        starts = 0;
+        return;
+      }
+      starts &= ~uint64_t{0} << (resume % 64);
+      starts |= word & (uint64_t{1} << (resume % 64));
+    };
+    skip_to_resume();
+    while (starts != 0) {
+      const size_t bit = static_cast<size_t>(std::countr_zero(starts));
+      const size_t at = w * 64 + bit;
+      const uint32_t begin = first + static_cast<uint32_t>(at);
+      starts &= starts - 1;
+      if (word >> bit & 1) {
+        size_t length = static_cast<size_t>(std::countr_one(bits_at(classes.word, at)));
+        if (length <= WordTable::kLongest) {
+          const int32_t id = words_.find(classes.folded + at, length);
+          if (id >= 0) {
+            tokens.push(id, begin, begin + static_cast<uint32_t>(length));
+            continue;
+          }
+        }
+        while (length % 64 == 0 && (classes.word[(at + length) / 64] >> ((at + length) % 64) & 1))
+          length += static_cast<size_t>(std::countr_one(bits_at(classes.word, at + length)));
+        pieces_of_ascii_word(classes.folded + at, length, begin, tokens);
+        continue;
+      }
+      const unsigned char c = classes.folded[at];
+      int32_t id = punctuation_[c];
+      size_t length = 1;
+      if (begins_special_[c]) {
+        if (const size_t special = special_length(text + at, to - at, id); special > 0) {
+          length = special;
+          resume = at + length;
+          skip_to_resume();
+        }
+      }
+      tokens.push(id, begin, begin + static_cast<uint32_t>(length));
+    }
+  }
+}
+
+void Tokenizer::pieces_of_ascii_word(const unsigned char* word, size_t length, uint32_t begin,
+                                     BlockTokens& tokens) const {
+  const size_t before = tokens.count;
   size_t from = 0;
   while (length <= kLongestWord && from < length) {
     uint32_t state = from == 0 ? trie_.root() : continuation_;
     size_t best_end = from;
     int32_t best = -1;
     for (size_t i = from; i < length && state != Trie::kNowhere; ++i) {
-      state = trie_.step(state, fold_[static_cast<unsigned char>(word[i])]);
+      state = trie_.step(state, word[i]);
       if (state != Trie::kNowhere && trie_.value(state) >= 0) {
         best = trie_.value(state);
         best_end = i + 1;
       }
     }
     if (best < 0) break;
-    out.ids.push_back(best);
-    out.offsets.push_back({begin + static_cast<uint32_t>(from), begin + static_cast<uint32_t>(best_end)});
+    tokens.push(best, begin + static_cast<uint32_t>(from), begin + static_cast<uint32_t>(best_end));
     from = best_end;
   }
   if (from == length) return;
-  out.ids.resize(before);
-  out.offsets.resize(before);
-  out.ids.push_back(unk_);
-  out.offsets.push_back({begin, begin + static_cast<uint32_t>(length)});
+  tokens.count = before;
+  tokens.push(unk_, begin, begin + static_cast<uint32_t>(length));
 }
 
-/// scratch.chars holds the chunk's code points afterwards.
-void Tokenizer::tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScratch& scratch,
-                                Tokens& out) const {
+/// Text of any kind; returns its number of code points.
+size_t Tokenizer::tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScratch& scratch,
+                                  Tokens& out) const {
   scratch.chars = decode_utf8(chunk);
   const std::vector<char32_t>& chars = scratch.chars;
   const auto run = [&](size_t from, size_t to) {
@@ -232,29 +320,29 @@ void Tokenizer::tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScra
   };
   size_t done = 0;
   for (size_t i = 0; i < chars.size();) {
-    const bool may_be_special = chars[i] < 0x80 && class_[chars[i]] == kMaybeSpecial;
-    const std::pair<std::string, int32_t>* match = nullptr;
-    if (may_be_special)
-      for (const auto& special : specials_) {
-        const auto& token = special.first;
-        if (match && token.size() <= match->first.size()) continue;
-        if (i + token.size() <= chars.size() &&
-            std::equal(token.begin(), token.end(), chars.begin() + static_cast<std::ptrdiff_t>(i),
-                       [](char a, char32_t b) { return static_cast<unsigned char>(a) == b; }))
-          match = &special;
-      }
-    if (!match) {
+    // Special tokens are ASCII, so a byte stands for a character here and there.
+    const auto matches = [&](const std::string& token) {
+      return token.size() <= chars.size() - i &&
+             std::equal(token.begin(), token.end(), chars.begin() + static_cast<std::ptrdiff_t>(i),
+                        [](char a, char32_t b) { return static_cast<unsigned char>(a) == b; });
+    };
+    const auto special = chars[i] < begins_special_.size() && begins_special_[chars[i]]
+                             ? std::find_if(specials_.begin(), specials_.end(),
+                                            [&](const auto& s) { return matches(s.first); })
+                             : specials_.end();
+    if (special == specials_.end()) {
       ++i;
       continue;
     }
     run(done, i);
     const auto at = begin + static_cast<uint32_t>(i);
-    out.ids.push_back(match->second);
-    out.offsets.push_back({at, at + static_cast<uint32_t>(match->first.size())});
-    i += match->first.size();
+    out.ids.push_back(special->second);
+    out.offsets.push_back({at, at + static_cast<uint32_t>(special->first.size())});
+    i += special->first.size();
     done = i;
   }
   run(done, chars.size());
+  return chars.size();
 }
 
 void Tokenizer::pieces_of_word(const NormalizedChar* word, size_t length, SlowScratch& scratch,
@@ -296,48 +384,6 @@ void Tokenizer::pieces_of_word(const NormalizedChar* word, size_t length, SlowSc
   out.offsets.resize(before);
   out.ids.push_back(unk_);
   out.offsets.push_back(offset(0, length));
-}
-
-namespace {
-
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  size_t at = text.find(from);
-  if (at == std::string::npos) return;
-  std::string out;
-  out.reserve(text.size());
-  size_t copied = 0;
-  for (; at != std::string::npos; at = text.find(from, copied)) {
-    out.append(text, copied, at - copied).append(to);
-    copied = at + from.size();
-  }
-  text = out.append(text, copied);
-}
-
-}  // namespace
-
-std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special, bool clean_up) const {
-  std::string text;
-  bool first = true;
-  for (const int32_t id : ids) {
-    const std::string_view token = vocabulary_.token(id);
-    if (token.empty() || (skip_special && is_special(id))) continue;
-    if (first) {
-      text += token;
-    } else if (token.size() > 2 && token.substr(0, 2) == "##") {
-      text += token.substr(2);
-    } else {
-      text += ' ';
-      text += token;
-    }
-    first = false;
-  }
-  for (const std::string_view mark : {" .", " ?", " !", " ,"}) replace_all(text, mark, mark.substr(1));
-  if (clean_up) {
-    replace_all(text, " ' ", "'");
-    for (const std::string_view tail : {" n't", " 'm", " 's", " 've", " 're"})
-      replace_all(text, tail, tail.substr(1));
-  }
-  return text;
 }
 
 }  // namespace qdqbert::text

@@ -11,9 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "qdqbert/text/byte_classes.h"
 #include "qdqbert/text/normalizer.h"
 #include "qdqbert/text/trie.h"
 #include "qdqbert/text/vocabulary.h"
+#include "qdqbert/text/word_table.h"
 
 namespace qdqbert::text {
 
@@ -47,7 +49,8 @@ struct Tokens {
 /// Immutable; any number of threads may use one object.
 class Tokenizer {
  public:
-  /// Throws InputError when a special token is not in the vocabulary.
+  /// Throws InputError when a special token is not in the vocabulary, or is not a run of printable ASCII
+  /// characters that begins with punctuation.
   Tokenizer(Vocabulary vocabulary, TokenizerOptions options);
 
   /// A vocab.txt with the given options.
@@ -86,23 +89,27 @@ class Tokenizer {
   bool is_special(int32_t id) const;
 
  private:
+  struct BlockTokens;
   struct SlowScratch;
-  struct SpecialMatch {
-    size_t length = 0;  ///< bytes; 0: none
-    int32_t id = 0;
-  };
-  SpecialMatch special_at(std::string_view text, size_t position) const;
-  void pieces_of_ascii_word(const char* word, size_t length, uint32_t begin, Tokens& out) const;
-  void tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScratch& scratch, Tokens& out) const;
+  void tokenize_block(const char* text, size_t size, uint32_t first, ByteClasses& classes,
+                      SlowScratch& scratch, size_t& continuation_bytes, Tokens& out) const;
+  void tokenize_plain(const char* text, size_t from, size_t to, uint32_t first, const ByteClasses& classes,
+                      BlockTokens& tokens) const;
+  size_t special_length(const char* text, size_t size, int32_t& id) const;
+  void pieces_of_ascii_word(const unsigned char* word, size_t length, uint32_t begin,
+                            BlockTokens& tokens) const;
+  size_t tokenize_slowly(std::string_view chunk, uint32_t begin, SlowScratch& scratch, Tokens& out) const;
   void pieces_of_word(const NormalizedChar* word, size_t length, SlowScratch& scratch, Tokens& out) const;
 
   Vocabulary vocabulary_;
   TokenizerOptions options_;
+  WordTable words_;
   Trie trie_;
   uint32_t continuation_ = 0;  ///< state from which ## pieces are matched
-  std::array<uint8_t, 256> class_{};
-  std::array<uint8_t, 256> fold_{};  ///< ASCII lower case, or identity
-  std::vector<std::pair<std::string, int32_t>> specials_;
+  ClassifyBytes classify_;
+  std::array<int32_t, 128> punctuation_{};  ///< id of each ASCII character as a word of its own
+  std::array<bool, 128> begins_special_{};  ///< first characters of special tokens
+  std::vector<std::pair<std::string, int32_t>> specials_;  ///< longest first
   int32_t unk_, sep_, pad_, cls_, mask_;
 };
 
