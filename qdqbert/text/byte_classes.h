@@ -8,7 +8,7 @@
 namespace qdqbert::text {
 
 /// Bytes that are looked at together.
-constexpr size_t kBlock = 4096;
+constexpr size_t kBlock = 2048;
 /// Words of 64 bits that hold a block, and two more, so that 64 bits can be read from any of its bits.
 constexpr size_t kBlockWords = kBlock / 64 + 2;
 

@@ -23,6 +23,7 @@ Trie build_trie(const Vocabulary& vocabulary) {
   keys.reserve(vocabulary.size());
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const std::string& token = vocabulary.tokens()[i];
+    if (token.find('\0') != std::string::npos) continue;  // dropped from texts
     if (token.size() > 2 && token[0] == '#' && token[1] == '#') {
       keys.emplace_back(kContinuation + token.substr(2), static_cast<int32_t>(i));
     } else if (token[0] != kContinuation) {
@@ -65,9 +66,15 @@ bool is_space(char c) {
 
 /// Tokens of one block before they are appended to those of the text: a block has no more tokens than bytes.
 struct Tokenizer::BlockTokens {
+  struct Start {
+    uint16_t at;      ///< byte of the block
+    uint16_t length;  ///< of a word (64: at least 64), 0 for punctuation
+    uint32_t slot;    ///< in the table of words
+  };
   size_t count = 0;
   int32_t ids[kBlock];
   Offset offsets[kBlock];
+  Start starts[kBlock];
 
   void push(int32_t id, uint32_t begin, uint32_t end) {
     ids[count] = id;
@@ -230,54 +237,56 @@ void Tokenizer::tokenize_block(const char* text, size_t size, uint32_t first, By
 /// class "other"; byte i of the block is code point `first` + i.
 void Tokenizer::tokenize_plain(const char* text, size_t from, size_t to, uint32_t first,
                                const ByteClasses& classes, BlockTokens& tokens) const {
-  size_t resume = from;  // behind the last special token
+  // First only where everything begins, so that no branch waits for the table of words.
+  size_t count = 0;
   for (size_t w = from / 64; w * 64 < to; ++w) {
     const uint64_t word = classes.word[w];
     const uint64_t before = w > 0 ? classes.word[w - 1] >> 63 : 0;
-    // Where a token begins: first letters of words, and punctuation.
+    // First letters of words, and punctuation.
     uint64_t starts = (word & ~(word << 1 | before)) | ~(word | classes.space[w] | classes.other[w]);
+    if (w == from / 64) starts &= ~uint64_t{0} << (from % 64);
     if (to - w * 64 < 64) starts &= ~(~uint64_t{0} << (to % 64));
-    const auto skip_to_resume = [&] {
-      if (resume <= w * 64) return;
-      if (resume >= w * 64 + 64) {
-        starts = 0;
-        return;
-      }
-      starts &= ~uint64_t{0} << (resume % 64);
-      starts |= word & (uint64_t{1} << (resume % 64));
-    };
-    skip_to_resume();
-    while (starts != 0) {
-      const size_t bit = static_cast<size_t>(std::countr_zero(starts));
-      const size_t at = w * 64 + bit;
-      const uint32_t begin = first + static_cast<uint32_t>(at);
-      starts &= starts - 1;
-      if (word >> bit & 1) {
-        size_t length = static_cast<size_t>(std::countr_one(bits_at(classes.word, at)));
-        if (length <= WordTable::kLongest) {
-          const int32_t id = words_.find(classes.folded + at, length);
-          if (id >= 0) {
-            tokens.push(id, begin, begin + static_cast<uint32_t>(length));
-            continue;
-          }
-        }
-        while (length % 64 == 0 && (classes.word[(at + length) / 64] >> ((at + length) % 64) & 1))
-          length += static_cast<size_t>(std::countr_one(bits_at(classes.word, at + length)));
-        pieces_of_ascii_word(classes.folded + at, length, begin, tokens);
-        continue;
-      }
+    for (; starts != 0; starts &= starts - 1) {
+      const size_t at = w * 64 + static_cast<size_t>(std::countr_zero(starts));
+      const auto length = static_cast<size_t>(std::countr_one(bits_at(classes.word, at)));
+      const uint32_t slot = words_.slot(classes.folded + at, std::min(length, WordTable::kLongest));
+      words_.prefetch(slot);
+      tokens.starts[count++] = {static_cast<uint16_t>(at), static_cast<uint16_t>(length), slot};
+    }
+  }
+  size_t resume = from;  // behind the last special token
+  for (size_t t = 0; t < count; ++t) {
+    auto [at, length, slot] = tokens.starts[t];
+    if (at < resume) {
+      // Inside a special token; what is left of a word that began in it is a word.
+      if (at + length <= resume) continue;
+      length = static_cast<uint16_t>(at + length - resume);
+      at = static_cast<uint16_t>(resume);
+      slot = words_.slot(classes.folded + at, std::min<size_t>(length, WordTable::kLongest));
+    }
+    const uint32_t begin = first + at;
+    if (length == 0) {
       const unsigned char c = classes.folded[at];
       int32_t id = punctuation_[c];
-      size_t length = 1;
+      size_t end = at + 1u;
       if (begins_special_[c]) {
-        if (const size_t special = special_length(text + at, to - at, id); special > 0) {
-          length = special;
-          resume = at + length;
-          skip_to_resume();
-        }
+        if (const size_t special = special_length(text + at, to - at, id); special > 0)
+          resume = end = at + special;
       }
-      tokens.push(id, begin, begin + static_cast<uint32_t>(length));
+      tokens.push(id, begin, first + static_cast<uint32_t>(end));
+      continue;
     }
+    if (length <= WordTable::kLongest) {
+      const int32_t id = words_.find(classes.folded + at, length, slot);
+      if (id >= 0) {
+        tokens.push(id, begin, begin + length);
+        continue;
+      }
+    }
+    size_t whole = length;  // up to 64 were counted
+    while (classes.word[(at + whole) / 64] >> ((at + whole) % 64) & 1)
+      whole += static_cast<size_t>(std::countr_one(bits_at(classes.word, at + whole)));
+    pieces_of_ascii_word(classes.folded + at, whole, begin, tokens);
   }
 }
 
