@@ -25,7 +25,6 @@ test: build ## build, then run every test but the long ones
 bench: setup ## build and run the benchmarks (JSON under build/benchmarks)
 	@cmake --preset release -DQDQBERT_WITH_BENCHMARKS=ON >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
-	@scripts/peer-environment $(BUILD)/peers
 	@scripts/bench
 
 format: ## clang-format over all sources
