@@ -1,8 +1,11 @@
 // qdqbert tokenize: text lines to JSON lines.
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <optional>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
@@ -31,33 +34,63 @@ std::vector<std::string_view> split_lines(const std::string& text, const std::st
   return lines;
 }
 
-/// `quoted_tokens` holds every token of the vocabulary as JSON.
-void append_json(const text::Tokenizer& tokenizer, const std::vector<std::string>& quoted_tokens,
-                 const text::Tokens& tokens, std::string& out) {
-  const auto each = [&](const char* key, auto&& cls, auto&& one, auto&& sep) {
-    out += key;
-    out += cls;
-    for (size_t t = 0; t < tokens.size(); ++t) {
-      out += ", ";
-      one(t);
-    }
-    out += ", ";
-    out += sep;
-    out += ']';
-  };
-  const auto quoted = [&](int32_t id) { return quoted_tokens[static_cast<size_t>(id)]; };
-  each(
-      "{\"ids\": [", std::to_string(tokenizer.cls_id()),
-      [&](size_t t) { out += std::to_string(tokens.ids[t]); }, std::to_string(tokenizer.sep_id()));
-  each(
-      ", \"tokens\": [", quoted(tokenizer.cls_id()), [&](size_t t) { out += quoted(tokens.ids[t]); },
-      quoted(tokenizer.sep_id()));
-  each(
-      ", \"offsets\": [", "[0, 0]",
-      [&](size_t t) { out += fmt::format("[{}, {}]", tokens.offsets[t].begin, tokens.offsets[t].end); },
-      "[0, 0]");
-  out += "}\n";
+void append_number(int64_t value, std::string& out) {
+  char digits[24];
+  out.append(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr);
 }
+
+/// `quoted` holds every token of the vocabulary as JSON.
+void append_json(const text::Tokenizer& tokenizer, const std::vector<std::string>& quoted,
+                 const text::Tokens& tokens, std::string& out) {
+  const auto token = [&](int32_t id) -> const std::string& { return quoted[static_cast<size_t>(id)]; };
+  out += "{\"ids\": [";
+  append_number(tokenizer.cls_id(), out);
+  for (const int32_t id : tokens.ids) {
+    out += ", ";
+    append_number(id, out);
+  }
+  out += ", ";
+  append_number(tokenizer.sep_id(), out);
+  out += "], \"tokens\": [" + token(tokenizer.cls_id());
+  for (const int32_t id : tokens.ids) out.append(", ").append(token(id));
+  out += ", " + token(tokenizer.sep_id()) + "], \"offsets\": [[0, 0]";
+  for (const text::Offset offset : tokens.offsets) {
+    out += ", [";
+    append_number(offset.begin, out);
+    out += ", ";
+    append_number(offset.end, out);
+    out += ']';
+  }
+  out += ", [0, 0]]}\n";
+}
+
+/// Where the lines go: a file that appears when it is complete, or standard output.
+class Output {
+ public:
+  explicit Output(const std::string& path) {
+    if (path != "-") file_.emplace(path);
+  }
+  void write(const std::string& text) {
+    if (file_) {
+      file_->write(text);
+    } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
+      fail<SystemError>("[tokenize] writing to standard output failed");
+    }
+  }
+  void close() {
+    if (file_) {
+      file_->commit();
+    } else if (std::fflush(stdout) != 0) {
+      fail<SystemError>("[tokenize] writing to standard output failed");
+    }
+  }
+
+ private:
+  std::optional<AtomicFile> file_;
+};
+
+/// Lines that are held as tokens and JSON at a time; bounds memory.
+constexpr size_t kLinesAtATime = 4096;
 
 }  // namespace
 
@@ -93,34 +126,43 @@ int run_tokenize(const Arguments& arguments) {
   const std::string content =
       input == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_maybe_gzip(input);
   const std::vector<std::string_view> lines = split_lines(content, input == "-" ? "standard input" : input);
-  std::vector<text::Tokens> tokens(lines.size());
-  const auto start = std::chrono::steady_clock::now();
-  parallel_for(lines.size(), 64, static_cast<int>(threads), [&](size_t begin, size_t end) {
-    for (size_t i = begin; i < end; ++i) tokenizer.tokenize(lines[i], tokens[i]);
-  });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::string out;
+  std::vector<std::string> quoted;
+  for (const std::string& token : tokenizer.vocabulary().tokens()) quoted.push_back(dump_json(Json(token)));
+  Output file(output);
+  std::vector<text::Tokens> tokens(std::min(lines.size(), kLinesAtATime));
+  std::vector<std::string> json(tokens.size());
+  std::chrono::duration<double> encoding{};
   size_t total = 0;
-  std::vector<std::string> quoted_tokens;
-  for (const std::string& token : tokenizer.vocabulary().tokens())
-    quoted_tokens.push_back(dump_json(Json(token)));
-  for (const text::Tokens& line : tokens) {
-    append_json(tokenizer, quoted_tokens, line, out);
-    total += line.size();
+  for (size_t first = 0; first < lines.size(); first += kLinesAtATime) {
+    const size_t count = std::min(kLinesAtATime, lines.size() - first);
+    const auto start = std::chrono::steady_clock::now();
+    parallel_for(count, 64, static_cast<int>(threads), [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        tokens[i].ids.clear();
+        tokens[i].offsets.clear();
+        tokenizer.tokenize(lines[first + i], tokens[i]);
+      }
+    });
+    encoding += std::chrono::steady_clock::now() - start;
+    parallel_for(count, 64, static_cast<int>(threads), [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) {
+        json[i].clear();
+        append_json(tokenizer, quoted, tokens[i], json[i]);
+      }
+    });
+    for (size_t i = 0; i < count; ++i) {
+      file.write(json[i]);
+      total += tokens[i].size();
+    }
   }
-  if (output == "-") {
-    if (std::fwrite(out.data(), 1, out.size(), stdout) != out.size())
-      fail<SystemError>("[tokenize] writing to standard output failed");
-  } else {
-    write_file(output, out);
-  }
+  file.close();
   if (stats) {
-    const Json json = {{"lines", lines.size()},
-                       {"tokens", total},
-                       {"bytes", content.size()},
-                       {"threads", threads},
-                       {"encode_seconds", seconds}};
-    write_file(*stats, dump_json(json) + "\n");
+    const Json figures = {{"lines", lines.size()},
+                          {"tokens", total},
+                          {"bytes", content.size()},
+                          {"threads", threads},
+                          {"encode_seconds", encoding.count()}};
+    write_file(*stats, dump_json(figures) + "\n");
   }
   return 0;
 }
