@@ -1,4 +1,5 @@
 // `qdqbert tokenize` as scripts use it.
+#include <algorithm>
 #include <cstdio>
 
 #include <gtest/gtest.h>
@@ -14,15 +15,15 @@
 namespace qdqbert::text {
 namespace {
 
-struct Run {
+struct Finished {
   int code;
   std::string output;  ///< both streams
 };
 
-Run run(const std::string& arguments) {
+Finished run(const std::string& arguments) {
   const std::string command = QDQBERT_BINARY_DIR "/bin/qdqbert tokenize " + arguments + " 2>&1";
   std::FILE* pipe = ::popen(command.c_str(), "r");
-  Run result{-1, ""};
+  Finished result{-1, ""};
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) result.output.append(buffer, n);
   const int status = ::pclose(pipe);
@@ -42,8 +43,8 @@ class TokenizeVerb : public ::testing::Test {
 
 TEST_F(TokenizeVerb, OneObjectALine) {
   write_file(at("in"), "Caf\u00e9s \"\n\n[MASK] x");
-  const Run done = run(at("vocab.txt") + " --input " + at("in") + " --output " + at("out") +
-                       " --threads 2 --json " + at("stats"));
+  const Finished done = run(at("vocab.txt") + " --input " + at("in") + " --output " + at("out") +
+                            " --threads 2 --json " + at("stats"));
   EXPECT_EQ(done.code, 0) << done.output;
   EXPECT_EQ(read_file(at("out")),
             "{\"ids\": [2, 6, 7, 8, 3], \"tokens\": [\"[CLS]\", \"cafe\", \"##s\", \"\\\"\", \"[SEP]\"], "
@@ -60,7 +61,7 @@ TEST_F(TokenizeVerb, OneObjectALine) {
 TEST_F(TokenizeVerb, CaseComesFromTheFlagElseFromTheDirectory) {
   write_file(at("in"), "Caf\u00e9\n");
   const auto ids = [&](const std::string& arguments) {
-    const Run done = run(arguments + " --input " + at("in"));
+    const Finished done = run(arguments + " --input " + at("in"));
     EXPECT_EQ(done.code, 0) << done.output;
     return parse_json(done.output, "output").at("ids")[1].get<int>();
   };
@@ -89,12 +90,12 @@ TEST_F(TokenizeVerb, ManyLinesKeepTheirOrderForEveryNumberOfThreads) {
 TEST_F(TokenizeVerb, BadInputIsOneSentenceAndLeavesTheOldFile) {
   write_file(at("out"), "old");
   write_file(at("bad"), "fine\nnot \xff fine\n");
-  const Run utf8 = run(at("vocab.txt") + " --input " + at("bad") + " --output " + at("out"));
+  const Finished utf8 = run(at("vocab.txt") + " --input " + at("bad") + " --output " + at("out"));
   EXPECT_EQ(utf8.code, 2);
   EXPECT_NE(utf8.output.find("line 2 is not valid UTF-8"), std::string::npos) << utf8.output;
   for (const std::string& arguments : {at("none"), at("vocab.txt") + " --input " + at("none"),
                                        at("vocab.txt") + " --threads 0", std::string()}) {
-    const Run refused = run(arguments + " --output " + at("out") + " < /dev/null");
+    const Finished refused = run(arguments + " --output " + at("out") + " < /dev/null");
     EXPECT_EQ(refused.code, 2) << refused.output;
     EXPECT_EQ(std::count(refused.output.begin(), refused.output.end(), '\n'), 1) << refused.output;
   }
