@@ -91,9 +91,19 @@ struct Sequence {
 
 class Builder {
  public:
-  Builder(const Tokenizer& tokenizer, Encoding& out) : tokenizer_(tokenizer), out_(out) {}
+  explicit Builder(Encoding& out) : out_(out) {}
 
   void special(int32_t id, int32_t type) { push(id, type, 1, {0, 0}, -1, -1); }
+
+  void reserve(size_t tokens) {
+    out_.ids.reserve(tokens);
+    out_.type_ids.reserve(tokens);
+    out_.attention_mask.reserve(tokens);
+    out_.special_tokens_mask.reserve(tokens);
+    out_.offsets.reserve(tokens);
+    out_.sequence_ids.reserve(tokens);
+    out_.word_ids.reserve(tokens);
+  }
 
   void sequence(const Sequence& sequence, Window window, int8_t index) {
     for (size_t t = window.begin; t < window.end; ++t)
@@ -111,7 +121,6 @@ class Builder {
     out_.sequence_ids.push_back(sequence);
     out_.word_ids.push_back(word);
   }
-  const Tokenizer& tokenizer_;
   Encoding& out_;
 };
 
@@ -122,7 +131,8 @@ std::vector<Encoding> assemble(const Tokenizer& tokenizer, const Sequence& first
        make_windows(first.tokens.size(), second ? std::optional<size_t>(second->tokens.size()) : std::nullopt,
                     options, max_length, tokenizer.options().truncation_side)) {
     Encoding& feature = features.emplace_back();
-    Builder builder(tokenizer, feature);
+    Builder builder(feature);
+    builder.reserve(pair.first.end - pair.first.begin + pair.second.end - pair.second.begin + 3);
     builder.special(tokenizer.cls_id(), 0);
     builder.sequence(first, pair.first, 0);
     builder.special(tokenizer.sep_id(), 0);
