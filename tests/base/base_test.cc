@@ -9,6 +9,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/gzip.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/base/sha256.h"
 #include "qdqbert/base/thread_pool.h"
 #include "qdqbert/base/utf8.h"
 
@@ -93,6 +94,13 @@ TEST(Utf8Test, FindsTheFirstBadByte) {
   EXPECT_EQ(index.size(), 5u);
   EXPECT_EQ(index.slice(1, 3), "é€");
   EXPECT_EQ(index.slice(3, 99), "😀b");
+}
+
+TEST(Sha256Test, KnownDigests) {
+  EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  for (size_t n : {55, 56, 63, 64, 65, 119, 120}) EXPECT_EQ(sha256(std::string(n, 'x')).size(), 64u);
 }
 
 TEST(ParallelForTest, CoversTheRangeOnceAndRethrows) {

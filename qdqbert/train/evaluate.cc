@@ -1,0 +1,163 @@
+#include "qdqbert/train/evaluate.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
+#include "qdqbert/tasks/squad_metrics.h"
+
+namespace qdqbert::train {
+
+model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<const size_t> rows,
+                            size_t width) {
+  const auto make = [&] {
+    return at::empty({static_cast<int64_t>(rows.size()), static_cast<int64_t>(width)}, at::kLong);
+  };
+  model::ModelInputs inputs;
+  inputs.input_ids = make();
+  inputs.attention_mask = make();
+  inputs.token_type_ids = make();
+  const auto row = [&](const at::Tensor& tensor, size_t r) {
+    return std::span(tensor.data_ptr<int64_t>() + r * width, width);
+  };
+  for (size_t r = 0; r < rows.size(); ++r)
+    features.fill(rows[r], row(inputs.input_ids, r), row(inputs.attention_mask, r),
+                  row(inputs.token_type_ids, r));
+  return inputs;
+}
+
+std::vector<tasks::FeatureLogits> SquadLogits::rows() const {
+  std::vector<tasks::FeatureLogits> rows;
+  for (size_t f = 0; f + 1 < begin.size(); ++f) {
+    const size_t count = begin[f + 1] - begin[f];
+    rows.push_back({std::span(start).subspan(begin[f], count), std::span(end).subspan(begin[f], count)});
+  }
+  return rows;
+}
+
+bool has_fixed_ranges(const model::PreTrainedModel& model) {
+  for (const model::NamedQuantizer& item : model.named_quantizers())
+    if (!item.quantizer->is_inert() && !item.quantizer->has_amax()) return false;
+  return true;
+}
+
+SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
+                           int64_t batch_size, const ProgressSink& progress) {
+  const bool fixed = has_fixed_ranges(model);
+  SquadLogits logits;
+  logits.begin.assign(1, 0);
+  size_t widest = 0;
+  for (size_t f = 0; f < features.size(); ++f) {
+    logits.begin.push_back(logits.begin.back() + (fixed ? features[f].length : features.width(f)));
+    widest = std::max(widest, features.width(f));
+  }
+  logits.start.resize(logits.begin.back());
+  logits.end.resize(logits.begin.back());
+  std::vector<size_t> order(features.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (fixed)
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return features[a].length > features[b].length; });
+
+  model.eval();
+  const at::NoGradGuard no_grad;
+  const size_t budget = static_cast<size_t>(batch_size) * widest;
+  for (size_t done = 0; done < order.size();) {
+    size_t width = fixed ? features[order[done]].length : features.width(order[done]);
+    size_t count = std::min(static_cast<size_t>(batch_size), order.size() - done);
+    if (fixed) {
+      count = std::min(std::max<size_t>(1, budget / width), order.size() - done);
+    } else {
+      for (size_t r = 0; r < count; ++r) width = std::max(width, features.width(order[done + r]));
+    }
+    const std::span<const size_t> rows(order.data() + done, count);
+    const model::ModelOutputs out = model.forward(batch_of(features, rows, width));
+    const at::Tensor start = out.start_logits.to(at::kFloat).contiguous(),
+                     end = out.end_logits.to(at::kFloat).contiguous();
+    for (size_t r = 0; r < count; ++r) {
+      const size_t to = logits.begin[rows[r]], length = logits.begin[rows[r] + 1] - to;
+      std::copy_n(start.data_ptr<float>() + r * width, length,
+                  logits.start.begin() + static_cast<std::ptrdiff_t>(to));
+      std::copy_n(end.data_ptr<float>() + r * width, length,
+                  logits.end.begin() + static_cast<std::ptrdiff_t>(to));
+    }
+    done += count;
+    if (progress) progress("evaluating", static_cast<int64_t>(done), static_cast<int64_t>(order.size()));
+  }
+  return logits;
+}
+
+SquadEvaluation evaluate_squad(const std::vector<tasks::SquadExample>& examples,
+                               const tasks::SquadFeatures& features, const SquadLogits& logits,
+                               const tasks::AnswerOptions& options, bool score) {
+  SquadEvaluation evaluation;
+  const auto rows = logits.rows();
+  evaluation.answers = tasks::find_answers(
+      examples, features.size(),
+      [&](size_t f) {
+        tasks::AnswerFeature feature;
+        feature.example = features[f].example;
+        features.offsets(f, feature.offsets, feature.is_context);
+        return feature;
+      },
+      rows, options);
+  if (!score) return evaluation;
+  if (options.version_2) {
+    std::vector<tasks::PredictionV2> predictions;
+    for (size_t e = 0; e < examples.size(); ++e)
+      predictions.push_back({examples[e].id, evaluation.answers[e].text, 0.0});
+    evaluation.metrics = tasks::squad_v2_metric(examples, predictions);
+  } else {
+    tasks::Predictions predictions;
+    for (size_t e = 0; e < examples.size(); ++e) predictions[examples[e].id] = evaluation.answers[e].text;
+    evaluation.metrics = tasks::squad_metric(examples, predictions);
+  }
+  return evaluation;
+}
+
+void write_answers(const std::filesystem::path& directory, const std::string& prefix,
+                   const std::vector<tasks::SquadExample>& examples, const SquadEvaluation& evaluation,
+                   bool version_2) {
+  constexpr JsonStyle kStyle{4, false, true, true};
+  const auto write = [&](const char* name, const Json& json) {
+    write_file(directory / fmt::format("{}_{}.json", prefix, name), dump_json(json, kStyle));
+  };
+  write("predictions", tasks::predictions_json(examples, evaluation.answers));
+  write("nbest_predictions", tasks::n_best_json(examples, evaluation.answers));
+  if (version_2) write("null_odds", tasks::null_odds_json(examples, evaluation.answers));
+}
+
+void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics) {
+  constexpr JsonStyle kStyle{4, true, true, false};
+  write_file(directory / (split + "_results.json"), dump_json(metrics, kStyle));
+  const std::filesystem::path all = directory / "all_results.json";
+  Json merged = std::filesystem::exists(all) ? read_json(all) : Json::object();
+  if (!merged.is_object()) fail("[results] {} is not a JSON object", all.string());
+  merged.update(metrics);
+  write_file(all, dump_json(merged, kStyle));
+}
+
+std::string metrics_block(const std::string& split, const Json& metrics) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const auto& [key, value] : metrics.items()) {
+    // Four decimals as Python's round() prints them: no trailing zeros but one.
+    std::string text = value.is_number_float()
+                           ? dump_json(Json(std::stod(fmt::format("{:.4f}", value.get<double>()))))
+                           : dump_json(value);
+    lines.emplace_back(key, std::move(text));
+  }
+  std::sort(lines.begin(), lines.end());
+  size_t keys = 0, values = 0;
+  for (const auto& [key, value] : lines) {
+    keys = std::max(keys, key.size());
+    values = std::max(values, value.size());
+  }
+  std::string block = fmt::format("***** {} metrics *****\n", split);
+  for (const auto& [key, value] : lines)
+    block += fmt::format("  {:<{}} = {:>{}}\n", key, keys, value, values);
+  return block;
+}
+
+}  // namespace qdqbert::train
