@@ -52,7 +52,10 @@ TEST(ModelFilesGolden, Activations) {
       const at::Tensor y = activate(*activation, x);
       EXPECT_EQ(difference(y, tensor_of(file.at(name + ".y")), tolerance), "");
       y.sum().backward();
-      EXPECT_EQ(difference(x.grad(), tensor_of(file.at(name + ".grad_x")), 2e-6), "");
+      // Sixteen roundings of values as large as the largest gradient.
+      const at::Tensor gradient = tensor_of(file.at(name + ".grad_x"));
+      const double largest = std::max(1.0, gradient.abs().max().item<double>());
+      EXPECT_EQ(difference(x.grad(), gradient, largest * 16 / (1 << 24)), "");
       const at::NoGradGuard no_grad;
       EXPECT_EQ(difference(activate(*activation, x.detach().clone(), true), y.detach()), "") << "in place";
     });
@@ -310,7 +313,9 @@ TEST(ModelFilesGolden, Checkpoints) {
       if (!mismatched.empty()) return;  // outputs depend on the original's random numbers
 
       const at::NoGradGuard no_grad;
-      constexpr double kTolerance = 2e-5;  // the smallest that the cases of this set suggest
+      // The cases of these classes suggest up to 5e-5 for their draws (language model logits); twice that for
+      // others. One flipped code would show as more than 1e-3.
+      constexpr double kTolerance = 1e-4;
       const auto compare = [&](const ModelOutputs& outputs, const std::string& prefix) {
         for (const io::NamedTensor& tensor : expected.tensors()) {
           const std::string output =
