@@ -38,7 +38,7 @@ TEST(CommandTest, HelpVersionAndMistakes) {
 TEST(CommandTest, LightVerbsStartAtOnceAndNeverLoadLibTorch) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel}}) {
-    const auto traced = run_command(words, {{"LD_DEBUG", "files"}});
+    const auto traced = run_command(words, {{{"LD_DEBUG", "files"}}, {}, {}});
     EXPECT_EQ(traced.code, 0) << traced.err;
     EXPECT_THAT(traced.err, HasSubstr("libstdc++"));
     EXPECT_THAT(traced.err, Not(HasSubstr("libtorch")));

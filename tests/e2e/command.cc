@@ -4,9 +4,12 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,15 +26,46 @@ fs::path command_path() {
   return fs::path(QDQBERT_BINARY_DIR) / "bin/qdqbert";
 }
 
-CommandResult run_command(const std::vector<std::string>& arguments,
-                          const std::map<std::string, std::string>& environment) {
+namespace {
+
+/// A limit that a child inherits; put back at the end.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(std::optional<uint64_t> bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    if (!bytes) return;
+    rlimit limit = before_;
+    limit.rlim_cur = *bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
+
+ private:
+  rlimit before_{};
+};
+
+void interrupt_when(pid_t child, const std::string& text, const std::string& file) {
+  for (int round = 0; round < 12000; ++round) {
+    siginfo_t info{};
+    if (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid == child)
+      return;
+    if (read_file(file).find(text) != std::string::npos) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  kill(child, SIGINT);
+}
+
+}  // namespace
+
+CommandResult run_command(const std::vector<std::string>& arguments, const CommandOptions& options) {
   const ScratchDirectory scratch;
   const std::string out = scratch / "out", err = scratch / "err";
   std::vector<std::string> words = {command_path().string()};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables;
   for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
-  for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : options.environment) variables.push_back(name + "=" + value);
   const auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> list;
     for (std::string& string : strings) list.push_back(string.data());
@@ -46,9 +80,12 @@ CommandResult run_command(const std::vector<std::string>& arguments,
   posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
   const auto start = std::chrono::steady_clock::now();
   pid_t child = 0;
+  std::optional<FileSizeLimit> limit(options.file_size_limit);
   const int error = posix_spawn(&child, words[0].c_str(), &files, nullptr, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&files);
   if (error != 0) fail<SystemError>("[test] cannot start {}: {}", words[0], std::strerror(error));
+  limit.reset();
+  if (!options.interrupt_at.empty()) interrupt_when(child, options.interrupt_at, err);
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }

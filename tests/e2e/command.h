@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,16 @@ struct CommandResult {
 /// build/bin/qdqbert of this build.
 std::filesystem::path command_path();
 
-/// Runs `qdqbert ARGUMENTS` with these variables added to the environment.
-CommandResult run_command(const std::vector<std::string>& arguments,
-                          const std::map<std::string, std::string>& environment = {});
+struct CommandOptions {
+  std::map<std::string, std::string> environment;  ///< added to this process's
+  /// Largest file that the command may write, in bytes: a write beyond it fails as on a full disk.
+  std::optional<uint64_t> file_size_limit;
+  /// Ctrl-C as soon as standard error holds this text.
+  std::string interrupt_at;
+};
+
+/// Runs `qdqbert ARGUMENTS`.
+CommandResult run_command(const std::vector<std::string>& arguments, const CommandOptions& options = {});
 
 /// A directory of its own that goes away with the object.
 class ScratchDirectory {
