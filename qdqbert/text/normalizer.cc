@@ -24,10 +24,17 @@ void append_decomposed(NormalizedChar c, std::vector<NormalizedChar>& out) {
   }
 }
 
-/// Canonical ordering sorts runs of combining characters by class. Only the characters move: each position
-/// keeps the source it had, as in the reference.
+/// Canonical ordering sorts runs of combining characters by class. As in the reference, sources do not move
+/// with the characters: the characters that came first from their source take the sources in order of
+/// position, and each further one (it has the source of the character before it) that of its new neighbour.
 void order_marks(std::vector<NormalizedChar>& text) {
-  std::vector<std::pair<int, char32_t>> run;
+  struct Mark {
+    int combining_class;
+    char32_t value;
+    bool further;
+  };
+  std::vector<Mark> run;
+  std::vector<uint32_t> sources;
   for (size_t i = 0; i < text.size();) {
     if (!(properties(text[i].value) & kCombining)) {
       ++i;
@@ -35,12 +42,24 @@ void order_marks(std::vector<NormalizedChar>& text) {
     }
     size_t end = i;
     run.clear();
-    while (end < text.size() && (properties(text[end].value) & kCombining)) {
-      run.emplace_back(combining_class(text[end].value), text[end].value);
-      ++end;
+    sources.clear();
+    for (; end < text.size() && (properties(text[end].value) & kCombining); ++end) {
+      const bool further = end > 0 && text[end].source == text[end - 1].source;
+      run.push_back({combining_class(text[end].value), text[end].value, further});
+      if (!further) sources.push_back(text[end].source);
     }
-    std::stable_sort(run.begin(), run.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    for (size_t j = i; j < end; ++j) text[j].value = run[j - i].second;
+    std::stable_sort(run.begin(), run.end(),
+                     [](const Mark& a, const Mark& b) { return a.combining_class < b.combining_class; });
+    size_t next = 0;
+    for (size_t j = i; j < end; ++j) {
+      const Mark& mark = run[j - i];
+      text[j].value = mark.value;
+      if (!mark.further) {
+        text[j].source = sources[next++];
+      } else if (j > 0) {
+        text[j].source = text[j - 1].source;
+      }
+    }
     i = end;
   }
 }

@@ -28,8 +28,7 @@ enum Property : uint16_t {
 };
 
 uint16_t properties(char32_t c);
-/// Canonical decomposition after removal of the stripped marks; empty when the character decomposes to marks
-/// only. Valid for characters with kDecomposes.
+/// Full canonical decomposition. Valid for characters with kDecomposes.
 std::span<const uint32_t> decompose(char32_t c);
 /// Lower case of one character on its own (may be two characters); valid for characters with kHasLower.
 std::span<const uint32_t> lower(char32_t c);

@@ -174,6 +174,18 @@ TEST(Tokenizer, SpecialTokensMustBePrintableAsciiAfterPunctuation) {
   }
 }
 
+// Marks that are removed take part in canonical ordering first; offsets as PyPI's tokenizers 0.23.3 gives
+// them.
+TEST(Tokenizer, RemovedMarksCountInCanonicalOrdering) {
+  const Tokenizer tokenizer = small();
+  const auto whole = [&](const std::string& text) { return tokenizer.tokenize(text).offsets; };
+  EXPECT_EQ(whole("\u08d4\u0344\u033cx"), (std::vector<Offset>{{1, 4}}));
+  EXPECT_EQ(whole("\u08d4\u0344\u030b\u033cx"), (std::vector<Offset>{{1, 5}}));
+  EXPECT_EQ(whole("\u08d4\u0344\u030bx"), (std::vector<Offset>{{0, 4}}));
+  EXPECT_EQ(whole("\u00e9\u302e"), (std::vector<Offset>{{0, 2}}));
+  EXPECT_EQ(whole("\u01d6\u302e\u033c"), (std::vector<Offset>{{0, 3}}));
+}
+
 TEST(Tokenizer, BatchesDoNotDependOnThreads) {
   const Tokenizer tokenizer = small();
   std::vector<std::string> first, second;
