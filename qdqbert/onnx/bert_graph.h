@@ -75,7 +75,8 @@ struct BertGraphOptions {
 /// [batch_size, num_choices, seq_len]). One Q/DQ pair for each (tensor, scale): 16 a layer when everything is
 /// enabled and equal inputs have equal ranges. Scale: amax / 127; where amax is so small that the toolkit
 /// gives 0 (at most 2^-24) the smallest normal number (in half precision the smallest of all), so that the
-/// dequantized value is 0 up to that number. Throws InputError naming the quantizer that has no range or is
+/// dequantized value is 0 up to that number. Float32 weights on a rounding tie move by their last bits, so that
+/// the file's codes are those of the toolkit's arithmetic. Throws InputError naming the quantizer that has no range or is
 /// not signed full-range 8 bit, for an opset outside the list, for shapes that do not fit each other, and for
 /// a weight or scale that half precision cannot hold.
 Model build_bert_graph(const BertSource& source, const BertGraphOptions& options = {});

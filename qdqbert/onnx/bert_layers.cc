@@ -46,6 +46,25 @@ OwnedTensor quantized_codes(const std::vector<float>& weight, const Shape& shape
   return codes;
 }
 
+/// Moves weights that lie on a rounding tie by the last bit, so that QuantizeLinear's division finds the code
+/// that the toolkit's product x * (127 / amax) found when the model was calibrated and scored. Half-precision
+/// weights lie on ties of their largest magnitude often enough to change answers.
+void settle_ties(std::vector<float>& weight, const std::vector<float>& amax,
+                 const std::vector<float>& scales) {
+  const auto code = [](float quotient) { return std::clamp(std::nearbyint(quotient), -128.0f, 127.0f); };
+  for (size_t i = 0; i < weight.size(); ++i) {
+    const size_t channel = i % scales.size();
+    if (amax[channel] <= kZeroRange) continue;
+    const float wanted = code(weight[i] * (127.0f / amax[channel])),
+                found = code(weight[i] / scales[channel]);
+    if (wanted == found) continue;
+    float moved = weight[i];
+    for (int bits = 0; bits < 4 && code(moved / scales[channel]) != wanted; ++bits)
+      moved = std::nextafter(moved, wanted > found ? HUGE_VALF : -HUGE_VALF);
+    if (code(moved / scales[channel]) == wanted) weight[i] = moved;
+  }
+}
+
 }  // namespace
 
 BertWriter::BertWriter(const BertSource& source, const BertGraphOptions& options)
@@ -131,7 +150,7 @@ Value BertWriter::quantized_weight(const Scope& scope, int64_t rows, int64_t col
   const std::string key = scope.key + ".weight";
   const TensorView tensor = source_.weight(key);
   check_shape(key, tensor, {rows, columns});
-  const std::vector<float> values = transposed(tensor);
+  std::vector<float> values = transposed(tensor);
   const Shape shape = {columns, rows};
   const Scope quantizer = scope.child("_weight_quantizer");
   const QuantizerRange range = checked_range(quantizer);
@@ -147,6 +166,7 @@ Value BertWriter::quantized_weight(const Scope& scope, int64_t rows, int64_t col
     fail("[onnx export] {} has {} ranges, one is needed for a whole tensor", quantizer.key,
          range.amax.size());
   const std::vector<float> scales = scales_of(quantizer, range, 1.0);
+  if (float_type_ == DType::kF32) settle_ties(values, range.amax, scales);
   const Value zero = graph_.zero_points(range.per_channel ? rows : 1, !range.per_channel);
   const Value scale = graph_.initializer(
       quantizer.key + ".scale", float_tensor(scales, range.per_channel ? Shape{rows} : Shape{}, float_type_));
