@@ -2,9 +2,11 @@
 // lines elsewhere.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "qdqbert/base/log.h"
 
@@ -27,6 +29,7 @@ class TerminalLog {
 /// Progress of one verb: `sink()` is handed to the library. On a terminal one line is redrawn with rate and
 /// time left; elsewhere a line appears at the start, at least 10 s apart and at the end. A first Ctrl-C makes
 /// the next report throw Interrupted, a second one ends the process.
+/// Make it before other threads are started: they inherit that interrupts go to a thread of its own.
 class TerminalProgress {
  public:
   TerminalProgress();
@@ -39,6 +42,8 @@ class TerminalProgress {
   std::string phase_;
   Clock::time_point started_{}, shown_{};
   bool terminal_;
+  std::atomic<bool> stopping_{false};
+  std::thread interrupts_;
 };
 
 /// "1:02:03" or "0:07"
