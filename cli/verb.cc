@@ -46,12 +46,8 @@ int start_training_verb(char** argv) {
   if (executable.empty())
     fail<UsageError>(
         "[{}] this build has no training verbs: it was made without LibTorch (preset engine-only)", argv[1]);
-  // OpenMP threads that wait by spinning for long make a program many times slower as soon as anything else
-  // runs on the machine (measured: 7 times with two threads on two busy cores); waiting briefly costs nothing
-  // on a quiet one.
-  if (!std::getenv("OMP_WAIT_POLICY")) ::setenv("GOMP_SPINCOUNT", "1000", 0);
-  // OpenMP threads that spin while they wait take the cores from those that work as soon as the machine has
-  // anything else to do.
+  // OpenMP threads that wait by spinning make a program many times slower as soon as anything else runs on the machine
+  // (measured: 7 times with two threads on two busy cores); sleeping costs nothing on a quiet one.
   ::setenv("OMP_WAIT_POLICY", "passive", 0);
   ::execv(executable.c_str(), argv);
   fail<SystemError>("[{}] cannot start {}: {}", argv[1], executable.string(), std::strerror(errno));
