@@ -34,6 +34,8 @@ class QaRun {
     const int threads = o_.run.threads > 0 ? static_cast<int>(o_.run.threads) : default_threads();
     threads_ = threads;
     at::set_num_threads(threads);
+    if (o_.run.fp16 || o_.run.bf16)
+      log_warning("--fp16 and --bf16 have no effect in this release: everything is computed in FP32");
     locate_data();
     timed("load", [&] { load(); });
     if (o_.run.do_calib) calibrate();
@@ -119,6 +121,11 @@ class QaRun {
     if (rows > model_->config().vocab_size)
       fail("[tokenizer] the vocabulary has {} tokens, the model has embeddings for {}", rows,
            model_->config().vocab_size);
+    if (const int limit = tokenizer_->options().model_max_length; o_.data.max_seq_length > limit) {
+      log_warning("--max_seq_length {} is more than the tokenizer's maximum of {}, which is used instead",
+                  o_.data.max_seq_length, limit);
+      o_.data.max_seq_length = limit;
+    }
     if (o_.data.max_seq_length > model_->config().max_position_embeddings) {
       log_warning("--max_seq_length {} is more than the model's {} positions, which are used instead",
                   o_.data.max_seq_length, model_->config().max_position_embeddings);

@@ -65,8 +65,8 @@ void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
              "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
-  parser.add("fp16", r.fp16, "on a CPU: bfloat16 autocast");
-  parser.add("bf16", r.bf16, "bfloat16 autocast");
+  parser.add("fp16", r.fp16, "accepted; this release computes in FP32 and says so");
+  parser.add("bf16", r.bf16, "accepted; this release computes in FP32 and says so");
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
   parser.group("calibration");
@@ -107,12 +107,11 @@ void add_export(ArgumentParser& parser, QaExportOptions& e) {
   parser.group("ONNX export");
   parser.add("save_onnx", e.save_onnx, "write model.onnx with explicit Q/DQ nodes");
   parser.add("onnx_file", e.onnx_file, "other name for it (default OUTPUT_DIR/model.onnx)");
-  parser.add("opset", e.opset, "13 to 17, or 19");
+  parser.add("opset", e.opset, "13 to 17, or 19 (the whole graph in half precision)");
   parser.add_switch("int8-weights", e.int8_weights,
                     "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
   parser.add_switch("trt_attention", e.trt_attention,
                     "scale the query before its Q node, as TensorRT's fused attention wants");
-  parser.add_switch("fp16_scales", e.fp16_scales, "with --opset 19: FP16 scales and activations");
 }
 
 void add_training(ArgumentParser& parser, QaTrainingOptions& t) {

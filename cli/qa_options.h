@@ -53,7 +53,7 @@ struct QaExportOptions {
   bool save_onnx = false;
   std::optional<std::string> onnx_file;
   int64_t opset = 13;
-  bool int8_weights = false, trt_attention = false, fp16_scales = false;
+  bool int8_weights = false, trt_attention = false;
 };
 
 /// Flags of training, which this release refuses together with --do_train; without it they are read and

@@ -14,7 +14,7 @@
 #include "qdqbert/io/torch_pickle.h"
 
 #include "tests/io/archive_builder.h"
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
 namespace {

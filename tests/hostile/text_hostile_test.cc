@@ -15,7 +15,7 @@
 #include "qdqbert/text/tokenizer.h"
 #include "qdqbert/text/tokenizer_json.h"
 
-#include "tests/text/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::text {
 namespace {

@@ -9,7 +9,7 @@
 #include "qdqbert/io/safetensors.h"
 
 #include "tests/io/archive_builder.h"
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
 namespace {

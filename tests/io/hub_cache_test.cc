@@ -10,7 +10,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
 namespace {

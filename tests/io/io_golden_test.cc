@@ -11,7 +11,7 @@
 #include "qdqbert/io/name_map.h"
 #include "qdqbert/io/safetensors.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 #include "tests/support/golden.h"
 
 namespace qdqbert::io {

@@ -6,7 +6,7 @@
 
 #include "qdqbert/base/error.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
 namespace {

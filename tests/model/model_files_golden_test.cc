@@ -7,7 +7,7 @@
 #include "qdqbert/model/masks.h"
 #include "qdqbert/nn/state_dict.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
 #include "tests/support/golden.h"
 
@@ -195,7 +195,7 @@ TEST(ModelFilesGolden, OutputsAndCheckpointKeys) {
         keys.push_back(std::string(name_of(field)));
       EXPECT_EQ(keys, item.at("dict_keys"));
 
-      const io::ScratchDirectory scratch;
+      const ScratchDirectory scratch;
       save_model(*model, scratch.path());
       std::set<std::string> files;
       for (const auto& entry : fs::directory_iterator(scratch.path()))

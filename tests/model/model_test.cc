@@ -6,7 +6,7 @@
 #include "qdqbert/model/heads_lm.h"
 #include "qdqbert/nn/state_dict.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
 
 namespace qdqbert::model {
@@ -132,7 +132,7 @@ TEST(Model, PruningEqualsMaskingHeadsAndKeepsQuantizers) {
   EXPECT_EQ(model->config().pruned_heads, (std::map<int64_t, std::set<int64_t>>{{0, {1}}, {1, {0, 2}}}));
 
   // The configuration remembers, so a saved model loads in its pruned shape, ranges included.
-  const io::ScratchDirectory scratch;
+  const ScratchDirectory scratch;
   save_model(*model, scratch.path());
   const LoadedModel again = load_model("QDQBertModel", scratch.path());
   EXPECT_EQ(
@@ -214,7 +214,7 @@ TEST(Model, InitialisationIsFixedBySeedAndName) {
 TEST(Model, SavedHalfPrecisionKeepsRanges) {
   const auto model = make();
   fix_ranges(*model, inputs_for());
-  const io::ScratchDirectory scratch;
+  const ScratchDirectory scratch;
   save_model(*model, scratch.path(), {io::SaveDType::kFloat16});
   const LoadedModel again = load_model("QDQBertModel", scratch.path());
   const auto before = model->named_quantizers(), after = again.model->named_quantizers();
@@ -226,7 +226,7 @@ TEST(Model, SavedHalfPrecisionKeepsRanges) {
 
 TEST(Model, ACheckpointOfAnotherSizeChangesNothing) {
   const auto model = make();
-  const io::ScratchDirectory scratch;
+  const ScratchDirectory scratch;
   save_model(*model, scratch.path());
   io::BertConfig config = tiny_config();
   config.intermediate_size = 96;

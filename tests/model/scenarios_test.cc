@@ -8,7 +8,7 @@
 #include "qdqbert/model/heads_lm.h"
 #include "qdqbert/text/encoding.h"
 
-#include "tests/io/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
 
 namespace qdqbert::model {

@@ -10,7 +10,7 @@
 #include "qdqbert/text/tokenizer.h"
 
 #include "tests/support/golden.h"
-#include "tests/text/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::text {
 namespace {

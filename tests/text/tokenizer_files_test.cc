@@ -7,7 +7,7 @@
 #include "qdqbert/text/encoding.h"
 #include "qdqbert/text/tokenizer.h"
 
-#include "tests/text/scratch_directory.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::text {
 namespace {

@@ -6,12 +6,12 @@
 
 #include <stdlib.h>
 
-namespace qdqbert::io {
+namespace qdqbert {
 
 class ScratchDirectory {
  public:
   ScratchDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "qdqbert-io-XXXXXX").string();
+    std::string name = (std::filesystem::temp_directory_path() / "qdqbert-XXXXXX").string();
     path_ = ::mkdtemp(name.data());
   }
   ~ScratchDirectory() { std::filesystem::remove_all(path_); }
@@ -23,4 +23,4 @@ class ScratchDirectory {
   std::filesystem::path path_;
 };
 
-}  // namespace qdqbert::io
+}  // namespace qdqbert
