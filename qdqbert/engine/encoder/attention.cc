@@ -21,6 +21,7 @@ struct Scratch {
   int32_t* scores;         ///< [kQueryRows][tokens]
   uint8_t* probabilities;  ///< [kQueryRows rounded up][tokens]
   int32_t* context;        ///< [kQueryRows][D]
+  uint8_t* rows;  ///< [kQueryRows][D] codes or floats, where D is no multiple of the kernels' 16 lanes
 };
 
 struct Sizes {
@@ -41,7 +42,7 @@ Sizes sizes_for(const GemmS8Kernel& kernel, size_t tokens, size_t head_size) {
   s.ld_scores = std::max(s.k_of_values, s.panels_of_keys * kernel.columns);
   s.ld_context = s.panels_of_values * kernel.columns;
   s.total = s.key_bytes + s.value_bytes + kQueryRows * s.ld_scores * sizeof(int32_t) + 64 * s.k_of_values +
-            kQueryRows * s.ld_context * sizeof(int32_t);
+            2 * kQueryRows * s.ld_context * sizeof(int32_t);
   return s;
 }
 
@@ -51,18 +52,52 @@ size_t attention_scratch_bytes(const GemmS8Kernel& kernel, size_t keys, size_t h
   return sizes_for(kernel, keys, head_size).total;
 }
 
-void attend(Machine& machine, const QuantizedLayer& layer, const std::vector<Segment>& segments, Codes qkv,
-            Codes context) {
+void attend(Machine& machine, const AttentionS8& attention, const std::vector<Segment>& segments,
+            const AttentionInputs& inputs, const AttentionOutput& output) {
   const GemmS8Kernel& kernel = machine.gemm;
-  const size_t d = layer.head_size;
-  const size_t width = layer.heads * d;
-  std::vector<float> scale(round_up(d, kernel.columns), layer.probability_scale * layer.value_scale);
+  const size_t d = attention.head_size;
+  const bool to_codes = attention.context_scale > 0;
+  std::vector<float> scale(round_up(d, kernel.columns), attention.probability_scale * attention.value_scale);
   const std::vector<float> bias(scale.size(), 0.0f);
-  const std::vector<float> inverse(scale.size(), 1.0f / layer.context_scale);
-  const float score_scale = layer.query_scale * layer.key_scale * layer.score_factor;
-  machine.pool.run(segments.size() * layer.heads, [&](size_t task, int worker) {
-    const Segment segment = segments[task / layer.heads];
-    const size_t head = task % layer.heads;
+  const std::vector<float> inverse(scale.size(), to_codes ? 1.0f / attention.context_scale : 1.0f);
+  const float score_scale = attention.query_scale * attention.key_scale * attention.score_factor;
+  const auto write_context = [&](size_t rows, size_t row, size_t head, const Scratch& scratch,
+                                 const Sizes& s) {
+    RequantizeArgs args{scratch.context,
+                        s.ld_context,
+                        rows,
+                        round_up(d, 16),
+                        scale.data(),
+                        bias.data(),
+                        Activation::kNone,
+                        std::numeric_limits<float>::infinity(),
+                        to_codes ? inverse.data() : nullptr,
+                        nullptr,
+                        output.codes.ld,
+                        machine.flip(),
+                        nullptr,
+                        output.ld};
+    if (to_codes)
+      args.codes = output.codes.data + row * output.codes.ld + head * d;
+    else
+      args.out = output.floats + row * output.ld + head * d;
+    if (args.n == d) return machine.rows.requantize(args);
+    // Whole vectors would run into the next head's columns, which another worker may have written.
+    args.codes = to_codes ? scratch.rows : nullptr;
+    args.out = to_codes ? nullptr : reinterpret_cast<float*>(scratch.rows);
+    args.ldcodes = args.ldout = args.n;
+    machine.rows.requantize(args);
+    for (size_t i = 0; i < rows; ++i) {
+      if (to_codes)
+        std::memcpy(output.codes.data + (row + i) * output.codes.ld + head * d, args.codes + i * args.n, d);
+      else
+        std::memcpy(output.floats + (row + i) * output.ld + head * d, args.out + i * args.n,
+                    d * sizeof(float));
+    }
+  };
+  machine.pool.run(segments.size() * attention.heads, [&](size_t task, int worker) {
+    const Segment segment = segments[task / attention.heads];
+    const size_t head = task % attention.heads;
     const size_t tokens = segment.length;
     const Sizes s = sizes_for(kernel, tokens, d);
     auto* base = reinterpret_cast<unsigned char*>(machine.scratch[static_cast<size_t>(worker)].data());
@@ -72,9 +107,15 @@ void attend(Machine& machine, const QuantizedLayer& layer, const std::vector<Seg
     scratch.scores = reinterpret_cast<int32_t*>(scratch.values + s.value_bytes);
     scratch.context = scratch.scores + kQueryRows * s.ld_scores;
     scratch.probabilities = reinterpret_cast<uint8_t*>(scratch.context + kQueryRows * s.ld_context);
-    const uint8_t* first = qkv.data + segment.begin * qkv.ld + head * d;
-    pack_panels(kernel, {reinterpret_cast<const int8_t*>(first + width), d, tokens, 1, qkv.ld}, scratch.keys);
-    pack_panels(kernel, {reinterpret_cast<const int8_t*>(first + 2 * width), tokens, d, qkv.ld, 1},
+    scratch.rows = scratch.probabilities + 64 * s.k_of_values;
+    const auto first_of = [&](const Codes& codes) {
+      return codes.data + segment.begin * codes.ld + head * d;
+    };
+    const uint8_t* query = first_of(inputs.query);
+    pack_panels(kernel, {reinterpret_cast<const int8_t*>(first_of(inputs.key)), d, tokens, 1, inputs.key.ld},
+                scratch.keys);
+    pack_panels(kernel,
+                {reinterpret_cast<const int8_t*>(first_of(inputs.value)), tokens, d, inputs.value.ld, 1},
                 scratch.values);
     const size_t key_panel = panel_bytes(kernel, s.k_of_keys),
                  value_panel = panel_bytes(kernel, s.k_of_values);
@@ -82,18 +123,15 @@ void attend(Machine& machine, const QuantizedLayer& layer, const std::vector<Seg
     for (size_t m = 0; m < tokens; m += kQueryRows) {
       const size_t now = std::min(kQueryRows, tokens - m);
       for (size_t p = 0; p < s.panels_of_keys; ++p)
-        kernel.run(first + m * qkv.ld, qkv.ld, now, scratch.keys + p * key_panel, s.k_of_keys,
-                   scratch.scores + p * kernel.columns, s.ld_scores);
+        kernel.run(query + m * inputs.query.ld, inputs.query.ld, now, scratch.keys + p * key_panel,
+                   s.k_of_keys, scratch.scores + p * kernel.columns, s.ld_scores);
       machine.rows.softmax({scratch.scores, s.ld_scores, now, tokens, s.k_of_values, score_scale,
-                            1.0f / layer.probability_scale, scratch.probabilities, s.k_of_values,
+                            1.0f / attention.probability_scale, scratch.probabilities, s.k_of_values,
                             machine.flip(), machine.flip()});
       for (size_t p = 0; p < s.panels_of_values; ++p)
         kernel.run(scratch.probabilities, s.k_of_values, now, scratch.values + p * value_panel, s.k_of_values,
                    scratch.context + p * kernel.columns, s.ld_context);
-      machine.rows.requantize({scratch.context, s.ld_context, now, d, scale.data(), bias.data(),
-                               Activation::kNone, std::numeric_limits<float>::infinity(), inverse.data(),
-                               context.data + (segment.begin + m) * context.ld + head * d, context.ld,
-                               machine.flip(), nullptr, 0});
+      write_context(now, segment.begin + m, head, scratch, s);
     }
     kernel.leave();
   });

@@ -115,7 +115,12 @@ void run_encoder(const QuantizedEncoder& encoder, Machine& machine, EncoderArena
   for (size_t l = 0; l < encoder.layers.size(); ++l) {
     const QuantizedLayer& layer = encoder.layers[l];
     project(layer, machine, input, rows, qkv);
-    attend(machine, layer, batch.segments, qkv, context);
+    const size_t width = layer.heads * layer.head_size;
+    attend(machine,
+           {layer.heads, layer.head_size, layer.query_scale, layer.key_scale, layer.value_scale,
+            layer.probability_scale, layer.score_factor, layer.context_scale},
+           batch.segments, {qkv, {qkv.data + width, qkv.ld}, {qkv.data + 2 * width, qkv.ld}},
+           {context, nullptr, 0});
     const std::vector<Codes> middle = views(1, layer.attention_norm.output_scales.size());
     gemm_residual_norm(machine, layer.context, context, rows, layer.attention_norm,
                        input[layer.attention_norm.residual], middle, nullptr);
