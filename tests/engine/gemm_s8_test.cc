@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "qdqbert/engine/kernels/peak.h"
 #include "qdqbert/engine/kernels/select.h"
 
 #include "tests/engine/machine_isas.h"
@@ -93,6 +94,15 @@ TEST_P(GemmS8Test, ExtremeCodesInAllPairingsAtTheLongestK) {
       const auto c = with_kernel(kernel, p, false);
       for (int32_t v : c) ASSERT_EQ(v, 4096 * a * b);
     }
+}
+
+TEST_P(GemmS8Test, ThePeakIsMeasuredOnEveryThread) {
+  // The slowest instruction set at 100 MHz would still pass; a loop that the compiler removed would not.
+  for (const int threads : {1, 2, 3}) {
+    const double gops = measured_peak_gops(GetParam(), threads);
+    EXPECT_GT(gops, 0.2);
+    EXPECT_LT(gops, 20000.0 * threads);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, GemmS8Test, ::testing::ValuesIn(machine_isas()),

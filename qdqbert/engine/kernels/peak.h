@@ -1,0 +1,13 @@
+// The highest rate at which this processor can multiply 8-bit codes, measured, not looked up: clocks differ.
+#pragma once
+
+#include "qdqbert/base/cpu_features.h"
+
+namespace qdqbert::engine {
+
+/// 10^9 operations a second (two per multiply-add) of the multiply instruction that the GEMM kernel of `isa`
+/// uses, with `threads` threads at work at once; the best of several rounds, about 60 ms together. `isa` must
+/// be supported by this machine. Throws SystemError when a thread cannot be started.
+double measured_peak_gops(Isa isa, int threads);
+
+}  // namespace qdqbert::engine
