@@ -215,6 +215,22 @@ void softmax(benchmark::State& state, Isa isa, size_t keys) {
   count_values(state, kRows * keys);
 }
 
+void linear_f32(benchmark::State& state, Isa isa, size_t m, size_t n) {
+  const StandardFloatControl standard;
+  constexpr size_t kHidden = 768;
+  const auto a = floats(m * kHidden, -1, 1), w = floats(n * kHidden, -1, 1), bias = floats(n, -1, 1);
+  std::vector<float> packed(packed_f32_size(kHidden, n)), out(m * n);
+  pack_f32({w.data(), kHidden, n, 1, kHidden}, packed.data());
+  for (auto _ : state) {
+    rows_for(isa).linear_f32(
+        {a.data(), kHidden, m, kHidden, n, packed.data(), narrow_f32(n), bias.data(), out.data(), n});
+    benchmark::ClobberMemory();
+  }
+  state.counters["GFLOPS"] = benchmark::Counter(
+      2e-9 * static_cast<double>(m * n * kHidden) * static_cast<double>(state.iterations()),
+      benchmark::Counter::kIsRate);
+}
+
 /// One head of one text: keys are columns of B, values are rows.
 void pack(benchmark::State& state, Isa isa, size_t tokens, bool keys) {
   const GemmS8Kernel& kernel = gemm_s8_for(isa);
@@ -260,6 +276,9 @@ void add_cases(Isa isa) {
   for (const size_t n : {384, 768, 1024})
     add("layernorm/" + std::to_string(n) + suffix,
         [isa, n](benchmark::State& state) { layernorm(state, isa, n); });
+  for (const auto& [m, n] : {std::pair<size_t, size_t>{1, 768}, {96, 768}, {96, 2}})
+    add("linear_f32/" + std::to_string(m) + "x768x" + std::to_string(n) + suffix,
+        [isa, m = m, n = n](benchmark::State& state) { linear_f32(state, isa, m, n); });
   for (const size_t n : {128, 384}) {
     add("softmax/" + std::to_string(n) + suffix,
         [isa, n](benchmark::State& state) { softmax(state, isa, n); });

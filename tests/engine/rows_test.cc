@@ -212,6 +212,78 @@ TEST_P(RowsTest, SoftmaxHasTheBitsOfTheReferenceAndIgnoresPadding) {
   }
 }
 
+TEST_P(RowsTest, LinearHasOneResultWhateverTheTileThePieceAndTheIsa) {
+  for (const auto& [k, n] :
+       {std::pair<size_t, size_t>{1, 1}, {48, 2}, {75, 3}, {64, 8}, {50, 9}, {33, 16}, {75, 40}, {96, 97}}) {
+    constexpr size_t kRows = 29;
+    const size_t lda = k + 3, ldout = n + 1;
+    const auto a = floats(kRows * lda, -2, 2), w = floats(k * n, -1, 1), bias = floats(n, -1, 1);
+    std::vector<float> packed(packed_f32_size(k, n)), transposed(packed.size());
+    pack_f32({w.data(), k, n, 1, k}, packed.data());
+    std::vector<float> other(k * n);
+    for (size_t i = 0; i < k; ++i)
+      for (size_t j = 0; j < n; ++j) other[i * n + j] = w[j * k + i];
+    pack_f32({other.data(), k, n, n, 1}, transposed.data());
+    ASSERT_EQ(packed, transposed);
+    const auto run = [&](const RowKernels& kernels, size_t first, size_t rows, const float* start) {
+      std::vector<float> out(rows * ldout, 77.0f);
+      kernels.linear_f32(
+          {a.data() + first * lda, lda, rows, k, n, packed.data(), narrow_f32(n), start, out.data(), ldout});
+      return out;
+    };
+    // The definition, in scalars.
+    std::vector<float> expected(kRows * ldout, 77.0f);
+    for (size_t m = 0; m < kRows; ++m)
+      for (size_t j = 0; j < n; ++j) {
+        float sum = bias[j];
+        double exactly = bias[j], magnitude = 1;
+        float lane[16] = {};
+        for (size_t i = 0; i < k; ++i) {
+          const float x = a[m * lda + i], y = w[j * k + i];
+          sum = std::fma(x, y, sum);
+          lane[i % 16] = std::fma(x, y, lane[i % 16]);
+          exactly += double(x) * y;
+          magnitude += std::abs(double(x) * y);
+        }
+        for (size_t width = 8; width > 0; width /= 2)
+          for (size_t i = 0; i < width; ++i) lane[i] += lane[i + width];
+        expected[m * ldout + j] = narrow_f32(n) ? lane[0] + bias[j] : sum;
+        // k + 1 roundings, each of half an ulp of at most the sum of magnitudes.
+        EXPECT_NEAR(expected[m * ldout + j], exactly, magnitude * static_cast<double>(k + 1) * 0x1p-24);
+      }
+    ASSERT_EQ(run(kernels_, 0, kRows, bias.data()), expected) << k << " x " << n;
+    for (size_t first : {size_t{0}, size_t{5}, kRows - 1}) {
+      const auto one = run(kernels_, first, 1, bias.data());
+      ASSERT_EQ(std::memcmp(one.data(), expected.data() + first * ldout, n * sizeof(float)), 0)
+          << "row alone";
+    }
+    ASSERT_EQ(run(kernels_, 0, kRows, nullptr), run(reference_, 0, kRows, nullptr));
+    if (n <= 16) continue;
+    std::vector<float> pieces(kRows * ldout, 77.0f);
+    for (size_t j = 0; j < n; j += 32)
+      kernels_.linear_f32({a.data(), lda, kRows, k, std::min<size_t>(32, n - j), packed.data() + j * k, false,
+                           bias.data() + j, pieces.data() + j, ldout});
+    ASSERT_EQ(pieces, expected);
+  }
+}
+
+TEST_P(RowsTest, DequantizeAndAddHandleAnyLength) {
+  for (const size_t n : {size_t{1}, size_t{15}, size_t{16}, size_t{53}})
+    for (const uint8_t flip : {uint8_t{0}, uint8_t{0x80}}) {
+      std::vector<uint8_t> codes(n);
+      for (auto& c : codes) c = static_cast<uint8_t>(random_());
+      std::vector<float> y(n + 1, 5.0f);
+      kernels_.dequantize(codes.data(), n, 0.037f, flip, y.data());
+      for (size_t i = 0; i < n; ++i)
+        ASSERT_EQ(y[i], static_cast<float>(static_cast<int8_t>(codes[i] ^ flip)) * 0.037f);
+      const auto b = floats(n, -1, 1);
+      auto sum = y;
+      kernels_.add(y.data(), b.data(), n, sum.data());
+      for (size_t i = 0; i < n; ++i) ASSERT_EQ(sum[i], y[i] + b[i]);
+      ASSERT_EQ(sum[n], 5.0f);
+    }
+}
+
 TEST_P(RowsTest, QuantizeRoundsTiesToEvenAndSaturates) {
   std::vector<float> x = {0.5f,   1.5f, 2.5f,    -0.5f,     -1.5f, 126.5f,
                           127.5f, 1e9f, -127.5f, -128.5f,   -1e9f, std::numeric_limits<float>::quiet_NaN(),

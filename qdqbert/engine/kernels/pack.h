@@ -38,4 +38,20 @@ struct MatrixS8 {
 /// Packs all columns into panel_count() panels one after the other; missing rows and columns become zero.
 void pack_panels(const GemmS8Kernel& kernel, const MatrixS8& b, void* panels);
 
+/// How a float weight lies in memory: `w[k][n]` at k * k_stride + n * n_stride.
+struct MatrixF32 {
+  const float* data;
+  size_t k, n;
+  size_t k_stride, n_stride;
+};
+
+/// Up to 8 columns would leave most lanes of a panel idle: such a matrix is laid along k instead (rows.h).
+inline bool narrow_f32(size_t n) {
+  return n <= 8;
+}
+/// Floats that pack_f32() writes.
+size_t packed_f32_size(size_t k, size_t n);
+/// The layout of LinearF32Args::weight.
+void pack_f32(const MatrixF32& w, float* packed);
+
 }  // namespace qdqbert::engine

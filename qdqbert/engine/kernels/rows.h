@@ -81,6 +81,24 @@ struct SoftmaxArgs {
   uint8_t padding_code;  ///< what is written past `keys`
 };
 
+/// y[m][j] for j < n. The weight's layout comes from pack_f32() (pack.h), which chooses by the matrix's own
+/// number of columns, so the result of a row depends on nothing but this row and the matrix.
+///   wide:   panels of 16 columns, each [k][16]; y = bias, then y = fma(a[k], w[k][j], y) for k ascending.
+///   narrow: [n][k rounded up to 16], zeros behind; lane i = fma over elements i, i+16, ... from 0, the lanes
+///   folded
+///           as above, then + bias.
+/// A wide matrix may be worked on in pieces of whole panels: n, weight, bias and out of the piece.
+struct LinearF32Args {
+  const float* a;
+  size_t lda;
+  size_t rows, k, n;
+  const float* weight;
+  bool narrow;        ///< narrow_f32(n) of the whole matrix
+  const float* bias;  ///< null: zeros
+  float* out;
+  size_t ldout;
+};
+
 struct RowKernels {
   const char* name;
   void (*requantize)(const RequantizeArgs&);
@@ -88,7 +106,12 @@ struct RowKernels {
   void (*softmax)(const SoftmaxArgs&);
   /// codes = quantize(x), n values.
   void (*quantize)(const float* x, size_t n, float inverse, uint8_t flip, uint8_t* codes);
-  /// y = activation(x), n values (any n); for tests and float plans.
+  /// y = float(code) * scale, n values.
+  void (*dequantize)(const uint8_t* codes, size_t n, float scale, uint8_t flip, float* y);
+  /// y = a + b, n values; y may be a or b.
+  void (*add)(const float* a, const float* b, size_t n, float* y);
+  void (*linear_f32)(const LinearF32Args&);
+  /// y = activation(x), n values (any n); y may be x.
   void (*activate)(Activation activation, const float* x, size_t n, float* y);
   /// y = exp(x) for x <= 0, n values (any n); for tests.
   void (*exp_nonpositive)(const float* x, size_t n, float* y);

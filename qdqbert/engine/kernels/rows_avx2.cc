@@ -109,9 +109,12 @@ inline void f_lanes(F v, float* p) {
   f_store(p, v);
 }
 
+constexpr size_t kLinearRows = 6, kLinearPanels = 1;
+#define UNROLL _Pragma("GCC unroll 6")
 #include "qdqbert/engine/kernels/rows_generic.inc"
 
-const RowKernels kernels = {"avx2", requantize, residual_layernorm, softmax, quantize, activate, exp_array};
+const RowKernels kernels = {"avx2",     requantize, residual_layernorm, softmax,  quantize,
+                            dequantize, add,        linear_f32,         activate, exp_array};
 
 }  // namespace
 

@@ -90,9 +90,12 @@ inline void f_lanes(F v, float* p) {
   _mm512_storeu_ps(p, v);
 }
 
+constexpr size_t kLinearRows = 12, kLinearPanels = 2;
+#define UNROLL _Pragma("GCC unroll 12")
 #include "qdqbert/engine/kernels/rows_generic.inc"
 
-const RowKernels kernels = {"avx512", requantize, residual_layernorm, softmax, quantize, activate, exp_array};
+const RowKernels kernels = {"avx512",   requantize, residual_layernorm, softmax,  quantize,
+                            dequantize, add,        linear_f32,         activate, exp_array};
 
 }  // namespace
 

@@ -110,9 +110,12 @@ void f_lanes(const F& v, float* p) {
   f_store(p, v);
 }
 
+constexpr size_t kLinearRows = 1, kLinearPanels = 1;
+#define UNROLL
 #include "qdqbert/engine/kernels/rows_generic.inc"
 
-const RowKernels kernels = {"ref", requantize, residual_layernorm, softmax, quantize, activate, exp_array};
+const RowKernels kernels = {"ref",      requantize, residual_layernorm, softmax,  quantize,
+                            dequantize, add,        linear_f32,         activate, exp_array};
 
 }  // namespace
 
