@@ -243,7 +243,7 @@ class QaRun {
         std::any_of(examples.begin(), examples.end(), [](const auto& e) { return !e.answers.empty(); }) ||
         (!predicting && o_.data.version_2_with_negative);
     timed(split + "_features", [&] { features_ = features_of(examples); });
-    train::SquadLogits logits;
+    tasks::SquadLogits logits;
     timed(split == "eval" ? "evaluate" : "predict", [&] {
       logits =
           train::predict_logits(*model_, *features_, o_.run.per_device_eval_batch_size, progress_.sink());
@@ -253,10 +253,10 @@ class QaRun {
     options.n_best_size = o_.data.n_best_size;
     options.max_answer_length = o_.data.max_answer_length;
     options.null_score_diff_threshold = o_.data.null_score_diff_threshold;
-    train::SquadEvaluation evaluation;
+    tasks::SquadEvaluation evaluation;
     timed(split + "_answers",
-          [&] { evaluation = train::evaluate_squad(examples, *features_, logits, options, scored); });
-    train::write_answers(output_, split, examples, evaluation, options.version_2);
+          [&] { evaluation = tasks::evaluate_squad(examples, *features_, logits, options, scored); });
+    tasks::write_answers(output_, split, examples, evaluation, options.version_2);
     Json metrics = Json::object();
     for (const auto& [key, value] : evaluation.metrics.items())
       metrics[(predicting ? "test_" : "eval_") + key] = value;

@@ -1,11 +1,11 @@
 #include "qdqbert/base/cpu_features.h"
 
+#include <cstdint>
+#include <cstdlib>
+
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cstdint>
-#include <cstdlib>
 
 #include "qdqbert/base/error.h"
 
@@ -93,18 +93,24 @@ bool supports(Isa isa) {
   return false;
 }
 
+std::optional<Isa> isa_named(std::string_view name) {
+  for (Isa isa : kAll)
+    if (name_of(isa) == name) return isa;
+  return std::nullopt;
+}
+
 Isa preferred_isa() {
-  Isa best = Isa::kRef;
-  const char* forced = std::getenv("QDQBERT_ISA");
-  for (Isa isa : kAll) {
-    if (forced && name_of(isa) == forced) {
-      if (!supports(isa)) fail<UsageError>("[cpu] QDQBERT_ISA={} is not supported by this machine", forced);
-      return isa;
-    }
-    if (supports(isa)) best = isa;
+  if (const char* forced = std::getenv("QDQBERT_ISA"); forced && *forced) {
+    const std::optional<Isa> isa = isa_named(forced);
+    if (!isa)
+      fail<UsageError>("[cpu] QDQBERT_ISA={} is unknown; use ref, avx2, avxvnni, avx512vnni or amxint8",
+                       forced);
+    if (!supports(*isa)) fail<UsageError>("[cpu] QDQBERT_ISA={} is not supported by this machine", forced);
+    return *isa;
   }
-  if (forced && *forced)
-    fail<UsageError>("[cpu] QDQBERT_ISA={} is unknown; use ref, avx2, avxvnni, avx512vnni or amxint8", forced);
+  Isa best = Isa::kRef;
+  for (Isa isa : kAll)
+    if (supports(isa)) best = isa;
   return best;
 }
 

@@ -1,6 +1,7 @@
 // What this processor and operating system can run.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 namespace qdqbert {
@@ -9,13 +10,14 @@ namespace qdqbert {
 enum class Isa { kRef, kAvx2, kAvxVnni, kAvx512Vnni, kAmxInt8 };
 
 std::string_view name_of(Isa isa);  ///< "ref", "avx2", "avxvnni", "avx512vnni", "amxint8"
+std::optional<Isa> isa_named(std::string_view name);
 
 struct CpuFeatures {
-  bool avx2 = false;        ///< AVX2 with FMA and F16C
-  bool avx_vnni = false;    ///< 256-bit VNNI in VEX encoding
-  bool avx512 = false;      ///< F, BW, DQ, VL
+  bool avx2 = false;      ///< AVX2 with FMA and F16C
+  bool avx_vnni = false;  ///< 256-bit VNNI in VEX encoding
+  bool avx512 = false;    ///< F, BW, DQ, VL
   bool avx512_vnni = false;
-  bool amx_int8 = false;    ///< and the kernel granted the tile state
+  bool amx_int8 = false;  ///< and the kernel granted the tile state
   bool avx512_bf16 = false;
 };
 
@@ -24,8 +26,8 @@ const CpuFeatures& cpu_features();
 
 bool supports(Isa isa);
 
-/// The best supported ISA, or the one named by QDQBERT_ISA. Throws UsageError when that name is unknown or not supported
-/// here.
+/// The best supported ISA, or the one named by QDQBERT_ISA. Throws UsageError when that name is unknown or
+/// not supported here.
 Isa preferred_isa();
 
 }  // namespace qdqbert

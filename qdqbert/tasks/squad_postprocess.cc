@@ -97,12 +97,12 @@ class Example {
     std::vector<double> scores;
     for (const Entry& e : entries_) {
       answer.n_best.push_back(
-          {std::string(context.slice(e.span.begin, e.span.end)), e.start, e.end, 0, false});
+          {std::string(context.slice(e.span.begin, e.span.end)), e.start, e.end, 0, false, e.span});
       scores.push_back(e.score);
     }
     const bool empty = answer.n_best.empty() || (answer.n_best.size() == 1 && answer.n_best[0].text.empty());
     if (empty) {
-      answer.n_best.insert(answer.n_best.begin(), Candidate{"empty", 0, 0, 0, true});
+      answer.n_best.insert(answer.n_best.begin(), Candidate{"empty", 0, 0, 0, true, {0, 0}});
       scores.insert(scores.begin(), 0.0);
     }
     softmax(answer.n_best, scores, type_, empty);

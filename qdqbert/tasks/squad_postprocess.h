@@ -40,6 +40,7 @@ struct Candidate {
   std::string text;
   double start_logit = 0, end_logit = 0, probability = 0;
   bool placeholder = false;  ///< the "empty" entry that stands where nothing was found
+  text::Offset span{0, 0};   ///< of the text in the context; empty for no answer
 };
 
 struct ExampleAnswer {

@@ -6,7 +6,6 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/tasks/squad_metrics.h"
 
 namespace qdqbert::train {
 
@@ -28,25 +27,16 @@ model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<cons
   return inputs;
 }
 
-std::vector<tasks::FeatureLogits> SquadLogits::rows() const {
-  std::vector<tasks::FeatureLogits> rows;
-  for (size_t f = 0; f + 1 < begin.size(); ++f) {
-    const size_t count = begin[f + 1] - begin[f];
-    rows.push_back({std::span(start).subspan(begin[f], count), std::span(end).subspan(begin[f], count)});
-  }
-  return rows;
-}
-
 bool has_fixed_ranges(const model::PreTrainedModel& model) {
   for (const model::NamedQuantizer& item : model.named_quantizers())
     if (!item.quantizer->is_inert() && !item.quantizer->has_amax()) return false;
   return true;
 }
 
-SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                           int64_t batch_size, const ProgressSink& progress) {
+tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
+                                  int64_t batch_size, const ProgressSink& progress) {
   const bool fixed = has_fixed_ranges(model);
-  SquadLogits logits;
+  tasks::SquadLogits logits;
   logits.begin.assign(1, 0);
   size_t widest = 0;
   for (size_t f = 0; f < features.size(); ++f) {
@@ -87,46 +77,6 @@ SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeat
     if (progress) progress("evaluating", static_cast<int64_t>(done), static_cast<int64_t>(order.size()));
   }
   return logits;
-}
-
-SquadEvaluation evaluate_squad(const std::vector<tasks::SquadExample>& examples,
-                               const tasks::SquadFeatures& features, const SquadLogits& logits,
-                               const tasks::AnswerOptions& options, bool score) {
-  SquadEvaluation evaluation;
-  const auto rows = logits.rows();
-  evaluation.answers = tasks::find_answers(
-      examples, features.size(),
-      [&](size_t f) {
-        tasks::AnswerFeature feature;
-        feature.example = features[f].example;
-        features.offsets(f, feature.offsets, feature.is_context);
-        return feature;
-      },
-      rows, options);
-  if (!score) return evaluation;
-  if (options.version_2) {
-    std::vector<tasks::PredictionV2> predictions;
-    for (size_t e = 0; e < examples.size(); ++e)
-      predictions.push_back({examples[e].id, evaluation.answers[e].text, 0.0});
-    evaluation.metrics = tasks::squad_v2_metric(examples, predictions);
-  } else {
-    tasks::Predictions predictions;
-    for (size_t e = 0; e < examples.size(); ++e) predictions[examples[e].id] = evaluation.answers[e].text;
-    evaluation.metrics = tasks::squad_metric(examples, predictions);
-  }
-  return evaluation;
-}
-
-void write_answers(const std::filesystem::path& directory, const std::string& prefix,
-                   const std::vector<tasks::SquadExample>& examples, const SquadEvaluation& evaluation,
-                   bool version_2) {
-  constexpr JsonStyle kStyle{4, false, true, true};
-  const auto write = [&](const char* name, const Json& json) {
-    write_file(directory / fmt::format("{}_{}.json", prefix, name), dump_json(json, kStyle));
-  };
-  write("predictions", tasks::predictions_json(examples, evaluation.answers));
-  write("nbest_predictions", tasks::n_best_json(examples, evaluation.answers));
-  if (version_2) write("null_odds", tasks::null_odds_json(examples, evaluation.answers));
 }
 
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics) {
