@@ -11,6 +11,7 @@
 #include <onnx/onnx_pb.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/file_beside.h"
 #include "qdqbert/base/mapped_file.h"
 
 namespace qdqbert::onnx {
@@ -155,20 +156,7 @@ class Loader {
   std::shared_ptr<const MappedFile> data_file(const std::string& location, const std::string& subject) {
     const auto found = files_.find(location);
     if (found != files_.end()) return found->second;
-    const fs::path relative(location);
-    const bool leaves = std::find(relative.begin(), relative.end(), "..") != relative.end();
-    if (location.empty() || location.find('\0') != std::string::npos || relative.is_absolute() || leaves)
-      fail("[onnx] {}: external data at \"{}\" is not a file beside the model", subject, location);
-    std::error_code error;
-    const fs::path home = fs::weakly_canonical(directory_.empty() ? fs::path(".") : directory_, error);
-    const fs::path target = error ? fs::path() : fs::canonical(home / relative, error);
-    if (error || !fs::is_regular_file(target, error))
-      fail("[onnx] {}: there is no external data file \"{}\"", subject, location);
-    // A link may lead outside although the name does not.
-    const auto [home_end, ignored] = std::mismatch(home.begin(), home.end(), target.begin(), target.end());
-    if (home_end != home.end())
-      fail("[onnx] {}: external data at \"{}\" leads out of {}", subject, location, home.string());
-    return files_[location] = MappedFile::open(target);
+    return files_[location] = map_file_beside(directory_, location, "[onnx] " + subject);
   }
 
   std::string name_;
