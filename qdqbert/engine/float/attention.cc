@@ -1,0 +1,89 @@
+#include "qdqbert/engine/float/attention.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <exception>
+#include <limits>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/engine/encoder/arena.h"
+#include "qdqbert/engine/float/matmul.h"
+
+namespace qdqbert::engine {
+
+namespace {
+
+/// Query rows per block: 64 rows of 384 scores are 98 KB, which stay in the second-level cache.
+constexpr size_t kQueryRows = 64;
+constexpr size_t kLanes = 16;
+
+/// exp(x - max) in place and returns 1 / sum.
+float exponentiate(const RowKernels& kernels, float* row, size_t n) {
+  std::array<float, kLanes> top;
+  top.fill(-std::numeric_limits<float>::infinity());
+  size_t j = 0;
+  for (; j + kLanes <= n; j += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane) top[lane] = std::max(top[lane], row[j + lane]);
+  for (; j < n; ++j) top[0] = std::max(top[0], row[j]);
+  const float max = *std::max_element(top.begin(), top.end());
+  for (j = 0; j < n; ++j) row[j] -= max;
+  kernels.exp_nonpositive(row, n, row);
+  std::array<float, kLanes> sum{};
+  for (j = 0; j + kLanes <= n; j += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane) sum[lane] += row[j + lane];
+  for (; j < n; ++j) sum[0] += row[j];
+  float total = 0;
+  for (const float lane : sum) total += lane;
+  return 1.0f / total;
+}
+
+void scale_row(float* row, size_t n, float factor) {
+  for (size_t j = 0; j < n; ++j) row[j] *= factor;
+}
+
+}  // namespace
+
+void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttention& attention,
+                  std::span<const Segment> segments, FloatRows query, FloatRows key, FloatRows value,
+                  float* context, size_t ldcontext) {
+  size_t longest = 0, blocks_per_head = 0;
+  for (const Segment& segment : segments) longest = std::max(longest, segment.length);
+  blocks_per_head = (longest + kQueryRows - 1) / kQueryRows;
+  const size_t ld = (longest + kLanes - 1) / kLanes * kLanes;
+  const size_t per_worker = std::min(longest, kQueryRows) * ld;
+  AlignedBuffer<float> scores(per_worker * static_cast<size_t>(pool.threads()));
+  const size_t d = attention.head_size;
+  std::atomic<bool> failed{false};
+  pool.run(segments.size() * attention.heads * blocks_per_head, [&](size_t task, int worker) {
+    const Segment segment = segments[task / (attention.heads * blocks_per_head)];
+    const size_t head = task / blocks_per_head % attention.heads;
+    const size_t first = task % blocks_per_head * kQueryRows;
+    if (first >= segment.length) return;
+    const size_t rows = std::min(kQueryRows, segment.length - first), keys = segment.length;
+    float* s = scores.data() + static_cast<size_t>(worker) * per_worker;
+    const float* q = query.data + (segment.begin + first) * query.ld + head * d;
+    const float* k = key.data + segment.begin * key.ld + head * d;
+    const float* v = value.data + segment.begin * value.ld + head * d;
+    float* out = context + (segment.begin + first) * ldcontext + head * d;
+    try {
+      const OneThread one;
+      multiply_once(true, rows, keys, d, attention.score_factor, q, query.ld, k, key.ld, s, ld);
+      std::array<float, kQueryRows> inverse_sum;
+      for (size_t m = 0; m < rows; ++m) inverse_sum[m] = exponentiate(kernels, s + m * ld, keys);
+      if (attention.on_probabilities) {
+        for (size_t m = 0; m < rows; ++m) scale_row(s + m * ld, keys, inverse_sum[m]);
+        attention.on_probabilities(s, rows, keys, ld);
+      }
+      multiply_once(false, rows, d, keys, 1.0f, s, ld, v, value.ld, out, ldcontext);
+      // Fewer products than on the probabilities: a head is narrower than a text is long.
+      if (!attention.on_probabilities)
+        for (size_t m = 0; m < rows; ++m) scale_row(out + m * ldcontext, d, inverse_sum[m]);
+    } catch (const std::exception&) {
+      failed.store(true, std::memory_order_relaxed);
+    }
+  });
+  if (failed.load()) fail<SystemError>("[memory] attention over {} tokens ran out of it", longest);
+}
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
+#include <tuple>
+#include <unordered_map>
+
+#include <dlfcn.h>
+#include <oneapi/dnnl/dnnl.hpp>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/engine/float/matmul.h"
+
+namespace qdqbert::engine {
+
+namespace {
+
+using DataType = dnnl::memory::data_type;
+
+/// oneDNN asks the OpenMP runtime how many threads to use, thread by thread. Looked up when the program runs,
+/// so that it is the runtime that oneDNN brought along, whichever that is.
+struct OpenMp {
+  int (*max_threads)() = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
+  void (*set_threads)(int) = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+};
+
+const OpenMp& open_mp() {
+  static const OpenMp functions;
+  return functions;
+}
+
+const dnnl::engine& cpu() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+const dnnl::stream& stream_of_this_thread() {
+  thread_local const dnnl::stream stream(cpu());
+  return stream;
+}
+
+dnnl::memory::desc matrix(size_t rows, size_t columns, DataType type, size_t ld) {
+  const auto dim = [](size_t n) { return static_cast<dnnl::memory::dim>(n); };
+  return {{dim(rows), dim(columns)}, type, dnnl::memory::dims{dim(ld), 1}};
+}
+
+[[noreturn]] void fail_onednn(const dnnl::error& error) {
+  fail<SystemError>("[oneDNN] {} (status {})", error.what(), static_cast<int>(error.status));
+}
+
+dnnl::memory borrow(const dnnl::memory::desc& description, const void* data) {
+  return {description, cpu(), const_cast<void*>(data)};
+}
+
+constexpr size_t kTypicalRows = 64;
+
+}  // namespace
+
+bool bfloat16_is_fast() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
+OneThread::OneThread() : before_(open_mp().max_threads ? open_mp().max_threads() : 1) {
+  if (before_ != 1 && open_mp().set_threads) open_mp().set_threads(1);
+}
+
+OneThread::~OneThread() {
+  if (before_ != 1 && open_mp().set_threads) open_mp().set_threads(before_);
+}
+
+struct PackedMatmul::Shape {
+  dnnl::matmul product;
+  dnnl::memory::desc a, c, scratch;
+  dnnl::reorder round;         ///< float32 rows to bfloat16
+  dnnl::memory::desc rounded;  ///< empty in float32
+  size_t rounded_bytes = 0;    ///< a multiple of 64
+};
+
+struct PackedMatmul::State {
+  size_t k = 0, n = 0;
+  DataType type = DataType::f32;
+  dnnl::memory weight;
+  dnnl::memory bias;  ///< empty: none
+  std::string name;
+  std::shared_mutex mutex;
+  std::map<std::tuple<size_t, size_t, size_t>, std::shared_ptr<const Shape>> shapes;
+
+  dnnl::matmul::primitive_desc describe(size_t rows, size_t lda, size_t ldc,
+                                        const dnnl::memory::desc& weights) const {
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    const dnnl::memory::desc a = matrix(rows, k, type, lda), c = matrix(rows, n, DataType::f32, ldc);
+    return bias ? dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, weights, bias.get_desc(), c), attributes,
+                                               cpu())
+                : dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, weights, c), attributes, cpu());
+  }
+};
+
+PackedMatmul::PackedMatmul(const FloatWeight& weight, const float* bias, MatmulPrecision precision)
+    : state_(std::make_unique<State>()) {
+  const OneThread one;
+  State& s = *state_;
+  s.k = weight.k;
+  s.n = weight.n;
+  s.type = precision == MatmulPrecision::kBFloat16 ? DataType::bf16 : DataType::f32;
+  const auto dim = [](size_t n) { return static_cast<dnnl::memory::dim>(n); };
+  try {
+    if (bias) {
+      s.bias = dnnl::memory(matrix(1, s.n, DataType::f32, s.n), cpu());
+      std::copy_n(bias, s.n, static_cast<float*>(s.bias.get_data_handle()));
+    }
+    const dnnl::memory::desc any({dim(s.k), dim(s.n)}, s.type, dnnl::memory::format_tag::any);
+    const auto typical = s.describe(kTypicalRows, s.k, s.n, any);
+    s.weight = dnnl::memory(typical.weights_desc(), cpu());
+    s.name = std::string("oneDNN ") + (s.type == DataType::bf16 ? "bf16" : "f32") + " (" +
+             typical.impl_info_str() + ")";
+    dnnl::memory source = borrow(
+        {{dim(s.k), dim(s.n)}, DataType::f32, {dim(weight.k_stride), dim(weight.n_stride)}}, weight.data);
+    dnnl::reorder(source, s.weight).execute(stream_of_this_thread(), source, s.weight);
+  } catch (const dnnl::error& error) {
+    fail_onednn(error);
+  }
+}
+
+PackedMatmul::~PackedMatmul() = default;
+PackedMatmul::PackedMatmul(PackedMatmul&&) noexcept = default;
+PackedMatmul& PackedMatmul::operator=(PackedMatmul&&) noexcept = default;
+
+std::shared_ptr<const PackedMatmul::Shape> PackedMatmul::shape(size_t rows, size_t lda, size_t ldc) const {
+  State& s = *state_;
+  const std::tuple key(rows, lda, ldc);
+  {
+    const std::shared_lock lock(s.mutex);
+    if (const auto found = s.shapes.find(key); found != s.shapes.end()) return found->second;
+  }
+  const OneThread one;
+  auto made = std::make_shared<Shape>();
+  try {
+    made->a = matrix(rows, s.k, DataType::f32, lda);
+    made->c = matrix(rows, s.n, DataType::f32, ldc);
+    size_t ld = lda;
+    if (s.type == DataType::bf16) {
+      ld = s.k;
+      made->rounded = matrix(rows, s.k, DataType::bf16, ld);
+      made->rounded_bytes = (made->rounded.get_size() + 63) / 64 * 64;
+      made->round = dnnl::reorder(dnnl::reorder::primitive_desc(cpu(), made->a, cpu(), made->rounded));
+    }
+    const auto description = s.describe(rows, ld, ldc, s.weight.get_desc());
+    made->scratch = description.scratchpad_desc();
+    made->product = dnnl::matmul(description);
+  } catch (const dnnl::error& error) {
+    fail_onednn(error);
+  }
+  const std::unique_lock lock(s.mutex);
+  return s.shapes.emplace(key, std::move(made)).first->second;
+}
+
+size_t PackedMatmul::scratch_bytes(const Shape& shape) const {
+  return shape.rounded_bytes + shape.scratch.get_size();
+}
+
+void PackedMatmul::multiply(const Shape& shape, const float* a, float* c, std::byte* scratch) const {
+  try {
+    const dnnl::stream& stream = stream_of_this_thread();
+    dnnl::memory source = borrow(shape.a, a);
+    if (shape.rounded_bytes > 0) {
+      dnnl::memory rounded = borrow(shape.rounded, scratch);
+      shape.round.execute(stream, source, rounded);
+      source = rounded;
+    }
+    std::unordered_map<int, dnnl::memory> arguments{
+        {DNNL_ARG_SRC, source},
+        {DNNL_ARG_WEIGHTS, state_->weight},
+        {DNNL_ARG_DST, borrow(shape.c, c)},
+        {DNNL_ARG_SCRATCHPAD, borrow(shape.scratch, scratch + shape.rounded_bytes)}};
+    if (state_->bias) arguments.emplace(DNNL_ARG_BIAS, state_->bias);
+    shape.product.execute(stream, arguments);
+  } catch (const dnnl::error& error) {
+    fail_onednn(error);
+  }
+}
+
+std::string PackedMatmul::name() const {
+  return state_->name;
+}
+
+size_t PackedMatmul::bytes() const {
+  return state_->weight.get_desc().get_size();
+}
+
+void multiply_once(bool transposed, size_t m, size_t n, size_t k, float factor, const float* a, size_t lda,
+                   const float* b, size_t ldb, float* c, size_t ldc) {
+  const auto dim = [](size_t value) { return static_cast<dnnl_dim_t>(value); };
+  const dnnl_status_t status = dnnl_sgemm('N', transposed ? 'T' : 'N', dim(m), dim(n), dim(k), factor, a,
+                                          dim(lda), b, dim(ldb), 0.0f, c, dim(ldc));
+  if (status != dnnl_success)
+    fail<SystemError>("[oneDNN] a product of {} by {} by {} failed (status {})", m, n, k,
+                      static_cast<int>(status));
+}
+
+}  // namespace qdqbert::engine
