@@ -29,7 +29,7 @@ set(QDQBERT_ISA_FLAGS_amxint8
 # g++ 12 warns about the undefined vectors inside its own AVX-512 header (GCC bug 105593).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   foreach(isa avx512 avx512vnni amxint8)
-    list(APPEND QDQBERT_ISA_FLAGS_${isa} -Wno-maybe-uninitialized)
+    list(APPEND QDQBERT_ISA_FLAGS_${isa} -Wno-maybe-uninitialized -Wno-uninitialized)
   endforeach()
 endif()
 

@@ -8,7 +8,7 @@
 //
 // B is packed into panels of `columns` columns:
 //   int32 start[columns]                    what the accumulators begin with (the correction below, or zeros)
-//   int8  codes[K / group][columns][group]  `group` consecutive k of one column side by side
+//   int8  codes[K / 4][columns][4]         a group of 4 consecutive k of one column lies side by side
 // For AMX the codes of a panel are cut into tiles of 64 k x 16 columns, each tile contiguous (kTiles), and
 // the start is always zero.
 //
@@ -17,6 +17,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "qdqbert/engine/kernels/pack_s8.h"
 
 namespace qdqbert::engine {
 
@@ -38,7 +40,6 @@ struct GemmS8Kernel {
   /// True: A is read as unsigned bytes holding a + 128 (the code with its top bit flipped) and the panel
   /// starts its accumulators at -128 * sum_k b[k][n]. False: A is read as signed bytes.
   bool unsigned_a;
-  size_t group;  ///< consecutive k of one column that lie side by side
   PanelLayout layout;
   /// A may be read (never used) up to the next multiple of this many rows.
   size_t row_overread;
@@ -46,6 +47,9 @@ struct GemmS8Kernel {
   /// On a thread before its first run() and after its last one (AMX tile state).
   void (*enter)();
   void (*leave)();
+  /// Packing of a whole block where the columns or the k of B lie side by side; null: the scalar loop.
+  PackS8Block pack_rows;
+  PackS8Block pack_columns;
 };
 
 void gemm_s8_run_ref(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);

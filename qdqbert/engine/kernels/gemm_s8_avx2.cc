@@ -1,7 +1,8 @@
-// AVX2 has no exact 8-bit dot product (vpmaddubsw saturates), so both sides go through vpmaddwd on 16 bits:
-// groups of two k, 8 columns a vector. A is widened once per call and block of K into a buffer that stays in
-// L1; the panel holds 8-bit codes, widened on load, so that weights take no more memory than on other ISAs.
-// 4 rows x 16 columns: 8 accumulators, 2 widened panel vectors, 1 broadcast, 1 product.
+// AVX2 has no exact 8-bit dot product (vpmaddubsw saturates), so both sides go through vpmaddwd on 16 bits.
+// The panel holds 8-bit codes, so that weights take no more memory than on other ISAs; a block of it is
+// widened once per call, into a buffer that all rows of the call read from the first-level cache. Of four k,
+// the even two and the odd two make the pairs: they come out of a 16-bit lane by shifts alone. 6 rows x 16
+// columns: 12 accumulators, 2 panel vectors, 1 broadcast, 1 product fill the 16 registers.
 #include <immintrin.h>
 
 #include "qdqbert/engine/kernels/gemm_s8.h"
@@ -10,42 +11,78 @@ namespace qdqbert::engine {
 
 namespace {
 
-constexpr size_t kRows = 4;
+constexpr size_t kRows = 6;
 constexpr size_t kColumns = 32;
-constexpr size_t kBlock =
-    768;  // 4 rows x 768 x 2 bytes = 6 KB beside a panel slice of 768 x 16 bytes = 12 KB
+constexpr size_t kBlock = 256;  // k of a widened block: 16 KB of panel beside 3 KB of A
+constexpr size_t kPairs = kBlock / 2;
+constexpr size_t kHalf = kPairs * 32;  // 16-bit values of a widened half of 16 columns
+
+using V = __m256i;
+
+inline V load(const void* p) {
+  return _mm256_loadu_si256(static_cast<const V*>(p));
+}
+inline void store(void* p, V v) {
+  _mm256_storeu_si256(static_cast<V*>(p), v);
+}
+inline V even(V codes) {
+  return _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 8);
+}
+inline V odd(V codes) {
+  return _mm256_srai_epi16(codes, 8);
+}
+
+/// For each half of 16 columns: the even pairs of all groups, then the odd pairs.
+void widen_panel(const uint8_t* codes, size_t groups, int16_t* wide) {
+  for (size_t g = 0; g < groups; ++g)
+    for (size_t half = 0; half < 2; ++half) {
+      const V first = load(codes + g * 128 + half * 64), second = load(codes + g * 128 + half * 64 + 32);
+      int16_t* to = wide + half * kHalf + g * 32;
+      store(to, even(first));
+      store(to + 16, even(second));
+      store(to + groups * 32, odd(first));
+      store(to + groups * 32 + 16, odd(second));
+    }
+}
+
+/// For each row: the even pairs, then the odd pairs.
+void widen_rows(const uint8_t* a, size_t lda, size_t rows, size_t groups, int32_t* wide) {
+  for (size_t r = 0; r < rows; ++r)
+    for (size_t g = 0; g < groups; g += 8) {
+      const V codes = load(a + r * lda + g * 4);
+      store(wide + r * kPairs + g, even(codes));
+      store(wide + r * kPairs + groups + g, odd(codes));
+    }
+}
 
 template <size_t rows>
-__attribute__((noinline)) void one(const int16_t* a, size_t lda, const uint8_t* codes, size_t k, int32_t* acc,
-                                   size_t ldacc) {
-  __m256i sum[rows][2];
-#pragma GCC unroll 4
+__attribute__((noinline)) void tile(const int32_t* a, const int16_t* b, size_t pairs, const int32_t* from,
+                                    size_t ldfrom, int32_t* acc, size_t ldacc) {
+  V sum[rows][2];
+#pragma GCC unroll 6
   for (size_t m = 0; m < rows; ++m) {
-    sum[m][0] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + m * ldacc));
-    sum[m][1] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(acc + m * ldacc + 8));
+    sum[m][0] = load(from + m * ldfrom);
+    sum[m][1] = load(from + m * ldfrom + 8);
   }
-  for (size_t i = 0; i < k; i += 2) {
-    const __m256i b0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes)));
-    const __m256i b1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + 16)));
-    codes += 2 * kColumns;
-#pragma GCC unroll 4
+  for (size_t i = 0; i < pairs; ++i) {
+    const V b0 = load(b), b1 = load(b + 16);
+    b += 32;
+#pragma GCC unroll 6
     for (size_t m = 0; m < rows; ++m) {
-      int32_t two;
-      __builtin_memcpy(&two, a + m * lda + i, 4);
-      const __m256i broadcast = _mm256_set1_epi32(two);
+      const V broadcast = _mm256_set1_epi32(a[m * kPairs + i]);
       sum[m][0] = _mm256_add_epi32(sum[m][0], _mm256_madd_epi16(broadcast, b0));
       sum[m][1] = _mm256_add_epi32(sum[m][1], _mm256_madd_epi16(broadcast, b1));
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
   for (size_t m = 0; m < rows; ++m) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + m * ldacc), sum[m][0]);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(acc + m * ldacc + 8), sum[m][1]);
+    store(acc + m * ldacc, sum[m][0]);
+    store(acc + m * ldacc + 8, sum[m][1]);
   }
 }
 
-using One = void (*)(const int16_t*, size_t, const uint8_t*, size_t, int32_t*, size_t);
-constexpr One kByRows[kRows + 1] = {nullptr, one<1>, one<2>, one<3>, one<4>};
+using Tile = void (*)(const int32_t*, const int16_t*, size_t, const int32_t*, size_t, int32_t*, size_t);
+constexpr Tile kByRows[kRows + 1] = {nullptr, tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>};
 
 }  // namespace
 
@@ -53,20 +90,19 @@ void gemm_s8_run_avx2(const uint8_t* a, size_t lda, size_t rows, const void* pan
                       size_t ldacc) {
   const auto* start = static_cast<const int32_t*>(panel);
   const auto* codes = reinterpret_cast<const uint8_t*>(start + kColumns);
-  alignas(32) int16_t wide[kRows * kBlock];
-  for (size_t m = 0; m < rows; m += kRows) {
-    const size_t now = rows - m < kRows ? rows - m : kRows;
-    int32_t* to = acc + m * ldacc;
-    for (size_t r = 0; r < now; ++r) __builtin_memcpy(to + r * ldacc, start, kColumns * sizeof(int32_t));
-    for (size_t i = 0; i < k; i += kBlock) {
-      const size_t length = k - i < kBlock ? k - i : kBlock;
-      for (size_t r = 0; r < now; ++r)
-        for (size_t j = 0; j < length; j += 16) {
-          const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(a + (m + r) * lda + i + j));
-          _mm256_storeu_si256(reinterpret_cast<__m256i*>(wide + r * kBlock + j), _mm256_cvtepi8_epi16(bytes));
-        }
-      for (size_t half = 0; half < 2; ++half)
-        kByRows[now](wide, kBlock, codes + i * kColumns + half * 32, length, to + half * 16, ldacc);
+  alignas(64) int16_t wide_panel[2 * kHalf];
+  alignas(64) int32_t wide_rows[kRows * kPairs];
+  for (size_t i = 0; i < k; i += kBlock) {
+    const size_t length = k - i < kBlock ? k - i : kBlock;
+    widen_panel(codes + i * kColumns, length / 4, wide_panel);
+    for (size_t m = 0; m < rows; m += kRows) {
+      const size_t now = rows - m < kRows ? rows - m : kRows;
+      widen_rows(a + m * lda + i, lda, now, length / 4, wide_rows);
+      for (size_t half = 0; half < 2; ++half) {
+        int32_t* to = acc + m * ldacc + half * 16;
+        kByRows[now](wide_rows, wide_panel + half * kHalf, length / 2, i == 0 ? start + half * 16 : to,
+                     i == 0 ? 0 : ldacc, to, ldacc);
+      }
     }
   }
 }
