@@ -11,10 +11,11 @@ namespace {
 constexpr size_t kRows = 12;
 constexpr size_t kColumns = 32;
 
-template <size_t rows>
+template <size_t rows, bool first>
 inline __attribute__((always_inline)) void tile(const uint8_t* a, size_t lda, const int32_t* start, size_t k,
                                                 int32_t* acc, size_t ldacc) {
   const auto* codes = reinterpret_cast<const uint8_t*>(start + kColumns);
+  const size_t ahead = kColumns * (k + 4);
   __m512i sum[rows][2];
   const __m512i start0 = _mm512_loadu_si512(start);
   const __m512i start1 = _mm512_loadu_si512(start + 16);
@@ -31,6 +32,10 @@ inline __attribute__((always_inline)) void tile(const uint8_t* a, size_t lda, co
   for (size_t i = 0; i < k; i += 4) {
     const __m512i b0 = _mm512_loadu_si512(codes);
     const __m512i b1 = _mm512_loadu_si512(codes + 64);
+    if (first) {
+      _mm_prefetch(codes + ahead, _MM_HINT_T1);
+      _mm_prefetch(codes + ahead + 64, _MM_HINT_T1);
+    }
     codes += 128;
 #pragma GCC unroll 12
     for (size_t m = 0; m < rows; ++m) {
@@ -53,24 +58,26 @@ inline __attribute__((always_inline)) void tile(const uint8_t* a, size_t lda, co
   }
 }
 
-template <size_t rows>
+template <size_t rows, bool first>
 __attribute__((noinline)) void one(const uint8_t* a, size_t lda, const int32_t* panel, size_t k, int32_t* acc,
                                    size_t ldacc) {
-  tile<rows>(a, lda, panel, k, acc, ldacc);
+  tile<rows, first>(a, lda, panel, k, acc, ldacc);
 }
 
 using One = void (*)(const uint8_t*, size_t, const int32_t*, size_t, int32_t*, size_t);
-constexpr One kByRows[kRows + 1] = {nullptr, one<1>, one<2>, one<3>,  one<4>,  one<5>, one<6>,
-                                    one<7>,  one<8>, one<9>, one<10>, one<11>, one<12>};
+template <bool first>
+constexpr One kByRows[kRows + 1] = {nullptr,       one<1, first>, one<2, first>,  one<3, first>,  one<4, first>,
+                                    one<5, first>, one<6, first>, one<7, first>,  one<8, first>,  one<9, first>,
+                                    one<10, first>, one<11, first>, one<12, first>};
 
 }  // namespace
 
 void gemm_s8_run_avx512vnni(const uint8_t* a, size_t lda, size_t rows, const void* panel, size_t k,
                             int32_t* acc, size_t ldacc) {
   const auto* start = static_cast<const int32_t*>(panel);
-  while (rows > 0) {
+  for (bool first = true; rows > 0; first = false) {
     const size_t now = rows < kRows ? rows : kRows;
-    kByRows[now](a, lda, start, k, acc, ldacc);
+    (first ? kByRows<true>[now] : kByRows<false>[now])(a, lda, start, k, acc, ldacc);
     a += now * lda;
     acc += now * ldacc;
     rows -= now;
