@@ -165,13 +165,15 @@ void requantize(benchmark::State& state, Isa isa, Activation activation) {
 
 void layernorm(benchmark::State& state, Isa isa, size_t n) {
   const StandardFloatControl standard;
-  const auto acc = filled<int32_t>(kRowBlock * n, -300000, 300000);
+  const auto sums = filled<int32_t>(kRowBlock * n, -300000, 300000);
+  AlignedBuffer<int32_t> acc(kRowBlock * n);
   const auto residual = filled<uint8_t>(kRowBlock * n, 0, 255);
   const auto scale = floats(n, 1e-5f, 2e-5f), bias = floats(n, -1, 1), gamma = floats(n, 0.5f, 2);
   AlignedBuffer<uint8_t> codes(kRowBlock * n);
   AlignedBuffer<float> scratch(n);
   const CodeOutput to = {codes.data(), n, 30.0f, 0x80};
   for (auto _ : state) {
+    std::copy(sums.data(), sums.data() + sums.size(), acc.data());
     rows_for(isa).residual_layernorm({acc.data(),
                                       n,
                                       kRowBlock,

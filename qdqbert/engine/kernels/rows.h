@@ -45,7 +45,7 @@ struct CodeOutput {
 /// x = local + residual; out = (x - mean) * rstd * gamma + beta. mean and variance over `n_used` columns
 /// (n_used <= n, n a multiple of 16; columns past n_used hold zero weights and are excluded).
 struct ResidualLayerNormArgs {
-  const int32_t* acc;  ///< null: no matmul term, x = residual only (embeddings)
+  int32_t* acc;  ///< overwritten; null: no matmul term, x = residual only (embeddings)
   size_t ldacc;
   size_t rows, n, n_used;
   const float* scale;
@@ -60,15 +60,16 @@ struct ResidualLayerNormArgs {
   const float* gamma;
   const float* beta;
   float epsilon;
-  float* row_scratch;  ///< n floats that belong to the calling thread
+  float* row_scratch;  ///< n floats that belong to the calling thread; used when acc is null
   float* out;          ///< may be null
   size_t ldout;
   const CodeOutput* outputs;
   size_t output_count;
 };
 
-/// scores = acc * scale; p = exp(scores - max) / sum over the first `keys` columns; codes = quantize(p), zero
-/// past `keys` up to `padded` (a multiple of 16). acc is overwritten (it holds the exponentials in between).
+/// e = exp((acc - max) * scale), scale > 0; codes = rne(e * (inverse / sum of e)) over the first `keys`
+/// columns, `padding_code` past `keys` up to `padded` (a multiple of 16). acc is overwritten (it holds e in
+/// between).
 struct SoftmaxArgs {
   int32_t* acc;
   size_t ldacc;

@@ -64,13 +64,26 @@ inline F f_from_i(I v) {
 inline I i_from_f(F v) {
   return {_mm256_cvtps_epi32(v.low), _mm256_cvtps_epi32(v.high)};
 }
-inline __m256 scale2(__m256 x, __m256i n) {
-  const __m256i scaled = _mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(n, 23));
-  return _mm256_castsi256_ps(_mm256_and_si256(scaled, _mm256_cmpgt_epi32(n, _mm256_set1_epi32(-126))));
+inline F f_at_least(F x, float s, F v) {
+  const __m256 bound = _mm256_set1_ps(s);
+  return {_mm256_and_ps(v.low, _mm256_cmp_ps(x.low, bound, _CMP_GE_OQ)),
+          _mm256_and_ps(v.high, _mm256_cmp_ps(x.high, bound, _CMP_GE_OQ))};
 }
-/// n in [-150, 0]: below -126 the exponent field would wrap, so those lanes become 0.
-inline F f_scale2(F x, I n) {
-  return {scale2(x.low, n.low), scale2(x.high, n.high)};
+inline __m256 add_exponent(__m256 v, __m256 t) {
+  return _mm256_castsi256_ps(
+      _mm256_add_epi32(_mm256_castps_si256(v), _mm256_slli_epi32(_mm256_castps_si256(t), 23)));
+}
+inline F f_add_exponent(F v, F t) {
+  return {add_exponent(v.low, t.low), add_exponent(v.high, t.high)};
+}
+inline I i_set(int32_t s) {
+  return {_mm256_set1_epi32(s), _mm256_set1_epi32(s)};
+}
+inline I i_sub(I a, I b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
+inline I i_max(I a, I b) {
+  return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)};
 }
 inline F f_load_bytes(const uint8_t* p, uint8_t flip) {
   const __m128i bytes = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
@@ -96,20 +109,31 @@ inline void f_store_partial(float* p, F v, size_t count) {
   _mm256_maskstore_ps(p, first8(c), v.low);
   _mm256_maskstore_ps(p + 8, first8(c - 8), v.high);
 }
-inline F f_keep_or(F v, size_t count, float s) {
-  const int c = static_cast<int>(count);
-  const __m256 other = _mm256_set1_ps(s);
-  return {_mm256_blendv_ps(other, v.low, _mm256_castsi256_ps(first8(c))),
-          _mm256_blendv_ps(other, v.high, _mm256_castsi256_ps(first8(c - 8)))};
-}
 inline F f_keep(F v, size_t count) {
-  return f_keep_or(v, count, 0.0f);
+  const int c = static_cast<int>(count);
+  return {_mm256_and_ps(v.low, _mm256_castsi256_ps(first8(c))),
+          _mm256_and_ps(v.high, _mm256_castsi256_ps(first8(c - 8)))};
 }
-inline void f_lanes(F v, float* p) {
-  f_store(p, v);
+inline I i_keep_or(I v, size_t count, int32_t s) {
+  const int c = static_cast<int>(count);
+  const __m256i other = _mm256_set1_epi32(s);
+  return {_mm256_blendv_epi8(other, v.low, first8(c)), _mm256_blendv_epi8(other, v.high, first8(c - 8))};
+}
+inline float f_reduce_add(F v) {
+  const __m256 eight = _mm256_add_ps(v.low, v.high);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+inline int32_t i_reduce_max(I v) {
+  const __m256i eight = _mm256_max_epi32(v.low, v.high);
+  const __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+  return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 
-constexpr size_t kLinearRows = 6, kLinearPanels = 1;
+constexpr size_t kLinearRows = 6, kLinearPanels = 1, kTogether = 2;
+#define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 6")
 #include "qdqbert/engine/kernels/rows_generic.inc"
 

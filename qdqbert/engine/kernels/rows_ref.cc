@@ -1,3 +1,4 @@
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -77,22 +78,40 @@ I i_from_f(const F& v) {
   }
   return out;
 }
-F f_scale2(const F& x, const I& n) {
+F f_at_least(const F& x, float s, const F& v) {
+  return each([&](int j) { return x.lane[j] >= s ? v.lane[j] : 0.0f; });
+}
+F f_add_exponent(const F& v, const F& t) {
   return each([&](int j) {
-    if (n.lane[j] <= -126) return 0.0f;
-    uint32_t bits;
-    std::memcpy(&bits, &x.lane[j], 4);
-    bits += static_cast<uint32_t>(n.lane[j]) << 23;
-    float out;
-    std::memcpy(&out, &bits, 4);
-    return out;
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(v.lane[j]) +
+                                (std::bit_cast<uint32_t>(t.lane[j]) << 23));
   });
+}
+I i_set(int32_t s) {
+  I out;
+  for (int32_t& lane : out.lane) lane = s;
+  return out;
+}
+/// Modulo 2^32, as vectors do: lanes past the end of a row hold anything.
+I i_sub(const I& a, const I& b) {
+  I out;
+  for (int j = 0; j < 16; ++j)
+    out.lane[j] = static_cast<int32_t>(static_cast<uint32_t>(a.lane[j]) - static_cast<uint32_t>(b.lane[j]));
+  return out;
+}
+I i_max(const I& a, const I& b) {
+  I out;
+  for (int j = 0; j < 16; ++j) out.lane[j] = a.lane[j] > b.lane[j] ? a.lane[j] : b.lane[j];
+  return out;
 }
 F f_load_bytes(const uint8_t* p, uint8_t flip) {
   return each([&](int j) { return static_cast<float>(static_cast<int8_t>(p[j] ^ flip)); });
 }
 void store_codes(uint8_t* p, const I& v, uint8_t flip) {
-  for (int j = 0; j < 16; ++j) p[j] = static_cast<uint8_t>(static_cast<uint8_t>(v.lane[j]) ^ flip);
+  for (int j = 0; j < 16; ++j) {
+    const int32_t code = v.lane[j] < -128 ? -128 : v.lane[j] > 127 ? 127 : v.lane[j];
+    p[j] = static_cast<uint8_t>(static_cast<uint8_t>(code) ^ flip);
+  }
 }
 F f_load_partial(const float* p, size_t count) {
   return each([&](int j) { return static_cast<size_t>(j) < count ? p[j] : 0.0f; });
@@ -100,17 +119,27 @@ F f_load_partial(const float* p, size_t count) {
 void f_store_partial(float* p, const F& v, size_t count) {
   std::memcpy(p, v.lane, count * sizeof(float));
 }
-F f_keep_or(const F& v, size_t count, float s) {
-  return each([&](int j) { return static_cast<size_t>(j) < count ? v.lane[j] : s; });
-}
 F f_keep(const F& v, size_t count) {
-  return f_keep_or(v, count, 0.0f);
+  return each([&](int j) { return static_cast<size_t>(j) < count ? v.lane[j] : 0.0f; });
 }
-void f_lanes(const F& v, float* p) {
-  f_store(p, v);
+I i_keep_or(const I& v, size_t count, int32_t s) {
+  I out;
+  for (int j = 0; j < 16; ++j) out.lane[j] = static_cast<size_t>(j) < count ? v.lane[j] : s;
+  return out;
+}
+float f_reduce_add(F v) {
+  for (int width = 8; width > 0; width /= 2)
+    for (int j = 0; j < width; ++j) v.lane[j] = v.lane[j] + v.lane[j + width];
+  return v.lane[0];
+}
+int32_t i_reduce_max(const I& v) {
+  int32_t top = v.lane[0];
+  for (int32_t lane : v.lane) top = lane > top ? lane : top;
+  return top;
 }
 
-constexpr size_t kLinearRows = 1, kLinearPanels = 1;
+constexpr size_t kLinearRows = 1, kLinearPanels = 1, kTogether = 1;
+#define INLINE inline
 #define UNROLL
 #include "qdqbert/engine/kernels/rows_generic.inc"
 
