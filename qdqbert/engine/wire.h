@@ -19,8 +19,8 @@ struct WireField {
   int64_t integer() const { return static_cast<int64_t>(value); }
 };
 
-/// Reads one message field by field. Throws InputError, with `what` as subject, for anything that runs over the end or
-/// is no wire format: truncated or overlong varints, groups, field number 0.
+/// Reads one message field by field. Throws InputError, with `what` as subject, for anything that runs over
+/// the end or is no wire format: truncated or overlong varints, groups, field number 0.
 class WireReader {
  public:
   WireReader(std::span<const std::byte> message, std::string_view what) : rest_(message), what_(what) {}

@@ -49,10 +49,28 @@ void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size
         kernel.run(a.data + m * a.ld, a.ld, now, linear.panels.data() + p * bytes, linear.k_padded, acc,
                    kernel.columns);
         const size_t n = p * kernel.columns;
-        machine.rows.requantize({acc, kernel.columns, now, kernel.columns, linear.scale.data() + n,
-                                 linear.bias.data() + n, to.activation, to.clip, to.inverse + n,
-                                 to.out.data + m * to.out.ld + to.column + n, to.out.ld, to.panel_flip[p],
-                                 nullptr, 0});
+        RequantizeArgs args{acc,
+                            kernel.columns,
+                            now,
+                            kernel.columns,
+                            linear.scale.data() + n,
+                            linear.bias.data() + n,
+                            to.activation,
+                            to.clip,
+                            nullptr,
+                            nullptr,
+                            to.out.ld,
+                            0,
+                            nullptr,
+                            to.ld_floats};
+        if (to.inverse) {
+          args.inverse = to.inverse + n;
+          args.codes = to.out.data + m * to.out.ld + to.column + n;
+          args.flip = to.panel_flip[p];
+        } else {
+          args.out = to.floats + m * to.ld_floats + to.column + n;
+        }
+        machine.rows.requantize(args);
       }
     }
     kernel.leave();
@@ -60,8 +78,8 @@ void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size
 }
 
 void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
-                        const ResidualNorm& norm, Codes residual, const std::vector<Codes>& outputs,
-                        float* float_out) {
+                        const ResidualNorm& norm, const Residual& residual, const std::vector<Codes>& outputs,
+                        float* float_out, size_t ld_out) {
   const GemmS8Kernel& kernel = machine.gemm;
   const size_t panels = linear.n_padded / kernel.columns;
   const size_t bytes = panel_bytes(kernel, linear.k_padded);
@@ -83,29 +101,30 @@ void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, s
       to[o] = {outputs[o].data + m * outputs[o].ld, outputs[o].ld, 1.0f / norm.output_scales[o],
                machine.flip()};
     const bool quantized = norm.local_scale > 0;
-    machine.rows.residual_layernorm({acc,
-                                     ld,
-                                     now,
-                                     n,
-                                     linear.n,
-                                     linear.scale.data(),
-                                     linear.bias.data(),
-                                     quantized ? 1.0f / norm.local_scale : 0.0f,
-                                     norm.local_scale,
-                                     residual.data + m * residual.ld,
-                                     residual.ld,
-                                     machine.flip(),
-                                     norm.residual_scale,
-                                     nullptr,
-                                     0,
-                                     norm.gamma.data(),
-                                     norm.beta.data(),
-                                     norm.epsilon,
-                                     reinterpret_cast<float*>(acc + kRowBlock * ld),
-                                     float_out ? float_out + m * linear.n : nullptr,
-                                     linear.n,
-                                     to,
-                                     count});
+    machine.rows.residual_layernorm(
+        {acc,
+         ld,
+         now,
+         n,
+         linear.n,
+         linear.scale.data(),
+         linear.bias.data(),
+         quantized ? 1.0f / norm.local_scale : 0.0f,
+         norm.local_scale,
+         norm.residual_scale > 0 ? residual.codes.data + m * residual.codes.ld : nullptr,
+         residual.codes.ld,
+         machine.flip(),
+         norm.residual_scale,
+         norm.residual_scale > 0 ? nullptr : residual.floats + m * residual.ld,
+         residual.ld,
+         norm.gamma.data(),
+         norm.beta.data(),
+         norm.epsilon,
+         reinterpret_cast<float*>(acc + kRowBlock * ld),
+         float_out ? float_out + m * ld_out : nullptr,
+         ld_out,
+         to,
+         count});
   });
 }
 

@@ -39,18 +39,27 @@ size_t scratch_size(size_t hidden);
 struct RequantizeTo {
   Codes out;
   size_t column = 0;                    ///< first column of out
-  const float* inverse = nullptr;       ///< per column of the linear, padded like it
+  const float* inverse = nullptr;       ///< per column of the linear, padded like it; null: floats
   const uint8_t* panel_flip = nullptr;  ///< per panel of the linear
   Activation activation = Activation::kNone;
   float clip = 0;
+  float* floats = nullptr;  ///< where `inverse` is null
+  size_t ld_floats = 0;
 };
 
 void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
                      const RequantizeTo& to);
 
-/// residual and outputs as in ResidualNorm; float_out (row stride linear.n) may be null.
+/// The residual of a ResidualNorm: codes where its scale is above 0, else floats.
+struct Residual {
+  Codes codes;
+  const float* floats = nullptr;
+  size_t ld = 0;  ///< of floats
+};
+
+/// `outputs` has one entry per norm.output_scales; float_out (row stride ld_out) may be null.
 void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
-                        const ResidualNorm& norm, Codes residual, const std::vector<Codes>& outputs,
-                        float* float_out);
+                        const ResidualNorm& norm, const Residual& residual, const std::vector<Codes>& outputs,
+                        float* float_out, size_t ld_out);
 
 }  // namespace qdqbert::engine

@@ -4,21 +4,28 @@
 
 namespace qdqbert::engine {
 
-PackedLinear pack_linear(const GemmS8Kernel& kernel, const int8_t* weight, size_t n, size_t k,
-                         float input_scale, const std::vector<float>& weight_scale,
-                         const std::vector<float>& bias) {
+PackedLinear pack_linear(const GemmS8Kernel& kernel, std::span<const LinearPart> parts, float input_scale) {
   PackedLinear linear;
-  linear.k = k;
-  linear.k_padded = padded_k(k);
-  linear.n = n;
-  linear.n_padded = panel_count(kernel, n) * kernel.columns;
-  linear.panels = AlignedBuffer<unsigned char>(panel_count(kernel, n) * panel_bytes(kernel, linear.k_padded));
-  pack_panels(kernel, {weight, k, n, 1, k}, linear.panels.data());
+  linear.k = parts[0].codes.k;
+  linear.k_padded = padded_k(linear.k);
+  size_t panels = 0;
+  for (const LinearPart& part : parts) {
+    linear.n += part.codes.n;
+    panels += panel_count(kernel, part.codes.n);
+  }
+  linear.n_padded = panels * kernel.columns;
+  const size_t bytes = panel_bytes(kernel, linear.k_padded);
+  linear.panels = AlignedBuffer<unsigned char>(panels * bytes);
   linear.scale.assign(linear.n_padded, 0.0f);
   linear.bias.assign(linear.n_padded, 0.0f);
-  for (size_t j = 0; j < n; ++j)
-    linear.scale[j] = input_scale * (weight_scale.size() == 1 ? weight_scale[0] : weight_scale[j]);
-  std::copy(bias.begin(), bias.end(), linear.bias.begin());
+  size_t column = 0;
+  for (const LinearPart& part : parts) {
+    pack_panels(kernel, part.codes, linear.panels.data() + column / kernel.columns * bytes);
+    for (size_t j = 0; j < part.codes.n; ++j)
+      linear.scale[column + j] = input_scale * part.weight_scale[part.weight_scale.size() == 1 ? 0 : j];
+    std::copy(part.bias.begin(), part.bias.end(), linear.bias.begin() + static_cast<std::ptrdiff_t>(column));
+    column += part.codes.n;
+  }
   return linear;
 }
 

@@ -1,11 +1,8 @@
-// One quantized encoder layer as the planner leaves it: weights packed, scales folded, every code buffer
-// decided.
-//
-// Letters: T tokens of the packed batch, H hidden size, D head size, I intermediate size.
+// Weights as the planner leaves them: packed for one kernel, scales folded.
 #pragma once
 
 #include <cstdint>
-#include <limits>
+#include <span>
 #include <vector>
 
 #include "qdqbert/engine/encoder/arena.h"
@@ -22,49 +19,25 @@ struct PackedLinear {
   std::vector<float> bias;
 };
 
-/// Packs an [n][k] weight of codes; `weight_scale` has one value per row, or one for all. `bias` may be
-/// empty.
-PackedLinear pack_linear(const GemmS8Kernel& kernel, const int8_t* weight, size_t n, size_t k,
-                         float input_scale, const std::vector<float>& weight_scale,
-                         const std::vector<float>& bias);
-
-/// The hidden state between two blocks is kept once per distinct quantizer that reads it. Index into those
-/// copies.
-using CodeIndex = size_t;
-
-/// One GEMM whose columns go to [column, column + linear.n) of the query | key | value row of 3H codes.
-struct Projection {
-  PackedLinear linear;
-  CodeIndex input = 0;
-  size_t column = 0;
+/// One of the matrices that are packed side by side: x * scale * (codes * weight_scale) + bias.
+struct LinearPart {
+  MatrixS8 codes;
+  std::span<const float> weight_scale;  ///< one value per column, or one for all
+  std::span<const float> bias;          ///< may be empty
 };
+
+/// Packs parts with equal k one after the other; all but the last must have a multiple of kernel.columns
+/// columns.
+PackedLinear pack_linear(const GemmS8Kernel& kernel, std::span<const LinearPart> parts, float input_scale);
 
 /// out = LayerNorm(fake_quantize(matmul) + dequantize(residual codes)), quantized once per entry of
 /// output_scales.
 struct ResidualNorm {
-  float local_scale = 0;  ///< 0: the matmul result is added as it is
-  CodeIndex residual = 0;
-  float residual_scale = 0;
+  float local_scale = 0;           ///< 0: the matmul result is added as it is
+  float residual_scale = 0;        ///< 0: the residual is floats
   std::vector<float> gamma, beta;  ///< padded to a multiple of 16
   float epsilon = 0;
   std::vector<float> output_scales;
-};
-
-struct QuantizedLayer {
-  std::vector<Projection> projections;
-  size_t heads = 0, head_size = 0;
-  float query_scale = 0, key_scale = 0, value_scale = 0, probability_scale = 0;
-  float score_factor = 1;   ///< 1 / sqrt(D)
-  float context_scale = 0;  ///< of the codes that `context` reads
-  PackedLinear context;
-  ResidualNorm attention_norm;
-  CodeIndex up_input = 0;
-  PackedLinear up;
-  Activation activation = Activation::kGelu;
-  float activation_clip = std::numeric_limits<float>::infinity();
-  float down_input_scale = 0;
-  PackedLinear down;
-  ResidualNorm output_norm;
 };
 
 }  // namespace qdqbert::engine

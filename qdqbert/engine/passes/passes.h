@@ -1,0 +1,48 @@
+// Rewrites from what exporters write to what the planner understands, in the order of run_passes(). Each
+// keeps the graph's meaning up to float rounding; each lives in a file of its own and is tested by the graph
+// before and after.
+//
+// Operators that passes introduce (B, S, H, D as everywhere; axes count from the right):
+//   qdqbert.FakeQuantize(x) {scale}                          DQ(Q(x)), 8 bits signed, zero point 0, one scale
+//   qdqbert.Activation(x) {kind, clip}                       gelu | gelu_tanh | relu | silu | tanh, then
+//   min(y, clip) qdqbert.Linear(x, w[k, n] or [n, k], bias?) {transposed} float weight
+//   qdqbert.QuantizedLinear(x, codes, scales, bias?) {scale, transposed}
+//                                                            x fake-quantized with `scale` times INT8 weight
+//                                                            codes
+//   qdqbert.Attention(q, k, v) {heads, factor, q_scale, k_scale, p_scale, v_scale}
+//                                                            [B, S, H] each; scale 0: not quantized; masked
+//                                                            by length
+//   qdqbert.Embeddings(input_ids, token_type_ids, words, types, positions?)
+//   qdqbert.ResidualNorm(x, residual, gamma, beta) {epsilon, x_scale, residual_scale}
+//                                                            LayerNorm(fq(x) + fq(residual)); scale 0: not
+//                                                            quantized
+#pragma once
+
+#include "qdqbert/engine/graph.h"
+#include "qdqbert/engine/passes/fold_constants.h"
+
+namespace qdqbert::engine {
+
+/// Identity, Dropout, and Cast of a float to float: readers take their input instead.
+void remove_identities(Graph& graph);
+/// Equal operators over equal inputs are computed once.
+void merge_equal_nodes(Graph& graph);
+/// Gemm with factors of 1 becomes MatMul and Add.
+void split_gemms(Graph& graph);
+void fuse_fake_quantize(Graph& graph);
+/// Decomposed LayerNorm over the last axis becomes LayerNormalization.
+void fuse_layer_norm(Graph& graph);
+void fuse_activations(Graph& graph);
+void fuse_linears(Graph& graph);
+/// Targets of Reshape that are computed from sizes become constants, so that nothing but data reads data.
+void resolve_reshapes(Graph& graph);
+/// Self-attention over split heads, masked by a bias that is_mask_bias() recognises.
+void fuse_attention(Graph& graph);
+/// Sums of looked-up rows: words, token types and (where there are any) positions 0, 1, ..., S - 1.
+void fuse_embeddings(Graph& graph);
+void fuse_residual_norm(Graph& graph);
+
+/// All of the above.
+void run_passes(Graph& graph);
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,20 @@
+#include "qdqbert/engine/passes/passes.h"
+
+namespace qdqbert::engine {
+
+void run_passes(Graph& graph) {
+  remove_identities(graph);
+  fold_constants(graph);
+  merge_equal_nodes(graph);
+  split_gemms(graph);
+  fuse_fake_quantize(graph);
+  fuse_layer_norm(graph);
+  fuse_activations(graph);
+  fuse_linears(graph);
+  resolve_reshapes(graph);
+  fuse_attention(graph);
+  fuse_embeddings(graph);
+  fuse_residual_norm(graph);
+}
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,159 @@
+// The steps that a plan is made of.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qdqbert/engine/plan/plan.h"
+
+namespace qdqbert::engine {
+
+/// One quantized copy of a value.
+struct CodeCopy {
+  Stored at;
+  float scale = 0;
+};
+
+/// LayerNorm((word + type) + position), written as codes and floats.
+class EmbeddingsStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+  size_t scratch(size_t longest_text) const override;
+
+  size_t hidden = 0;
+  const float* words = nullptr;      ///< [V][H]
+  const float* types = nullptr;      ///< [token types][H]; null: none are added
+  const float* positions = nullptr;  ///< [P][H]; null: no absolute positions
+  std::vector<float> gamma, beta;    ///< padded to a multiple of 16
+  float epsilon = 0;
+  std::vector<CodeCopy> codes;
+  std::optional<Stored> floats;
+};
+
+/// Columns [first, first + count) of a linear's result: one quantizer, and whether the codes feed a GEMM as
+/// A.
+struct ColumnRange {
+  size_t first = 0, count = 0;
+  float scale = 0;
+  bool flipped = true;
+};
+
+/// activation(x . w + bias), as codes or floats.
+class LinearS8Step : public Step {
+ public:
+  /// No ranges: floats.
+  LinearS8Step(PlanStep what, const GemmS8Kernel& kernel, PackedLinear linear,
+               const std::vector<ColumnRange>& ranges);
+  void run(Execution& execution) const override;
+  size_t scratch(size_t longest_text) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  Activation activation = Activation::kNone;
+  float clip = std::numeric_limits<float>::infinity();
+
+ private:
+  PackedLinear linear_;
+  std::vector<float> inverse_;
+  std::vector<uint8_t> panel_flip_;
+};
+
+/// LayerNorm(fq(x . w + bias) + residual), as codes and floats.
+class LinearNormS8Step : public Step {
+ public:
+  LinearNormS8Step(PlanStep what, PackedLinear linear, ResidualNorm norm)
+      : Step(std::move(what)), linear_(std::move(linear)), norm_(std::move(norm)) {}
+  void run(Execution& execution) const override;
+  size_t scratch(size_t longest_text) const override;
+
+  Stored input, residual;
+  std::vector<Stored> codes;  ///< one per norm.output_scales
+  std::optional<Stored> floats;
+
+ private:
+  PackedLinear linear_;
+  ResidualNorm norm_;
+};
+
+class AttentionS8Step : public Step {
+ public:
+  AttentionS8Step(PlanStep what, const GemmS8Kernel& kernel, const AttentionS8& attention)
+      : Step(std::move(what)), kernel_(kernel), attention_(attention) {}
+  void run(Execution& execution) const override;
+  size_t scratch(size_t longest_text) const override;
+
+  Stored query, key, value, output;
+
+ private:
+  const GemmS8Kernel& kernel_;
+  AttentionS8 attention_;
+};
+
+/// activation(x . w + bias) in float, with one order of summation on all ISAs.
+class LinearF32Step : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  size_t k = 0, n = 0;
+  std::vector<float> weight;  ///< [k][n padded to 16]
+  std::vector<float> bias;    ///< [n padded to 16]
+};
+
+class ActivationStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  size_t columns = 0;
+  Activation activation = Activation::kNone;
+  float clip = std::numeric_limits<float>::infinity();
+};
+
+/// LayerNorm over float rows.
+class NormStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+  size_t scratch(size_t longest_text) const override;
+
+  Stored input;
+  RowKind rows = RowKind::kTokens;
+  size_t columns = 0;
+  std::vector<float> gamma, beta;  ///< padded to a multiple of 16
+  float epsilon = 0;
+  std::vector<CodeCopy> codes;
+  std::optional<Stored> floats;
+};
+
+/// Codes of float rows.
+class QuantizeStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  size_t columns = 0;
+  float scale = 0;
+  bool flipped = true;
+};
+
+/// Row b of the output is the first token of text b.
+class FirstTokenStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  size_t columns = 0;
+};
+
+}  // namespace qdqbert::engine

@@ -1,0 +1,355 @@
+#include "qdqbert/engine/session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/import_onnx.h"
+#include "qdqbert/engine/kernels/select.h"
+#include "qdqbert/engine/passes/passes.h"
+#include "qdqbert/engine/plan/lower.h"
+#include "qdqbert/engine/reference/operators.h"
+
+namespace qdqbert::engine {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path model_file(const fs::path& model) {
+  std::error_code error;
+  if (!fs::is_directory(model, error)) return model;
+  const fs::path file = model / "model.onnx";
+  if (!fs::exists(file, error))
+    fail("[session] {} holds no model.onnx; export one with --save_onnx", model.string());
+  return file;
+}
+
+/// The padded batch as the engine takes it, whatever the caller's integers are.
+template <class Integer>
+void check_sizes(const PaddedBatch<Integer>& batch) {
+  if (batch.batch == 0) fail("[session] the batch is empty");
+  if (batch.length == 0) fail("[session] the texts have length 0");
+  const size_t positions = batch.batch * batch.length;
+  const auto check = [&](const char* name, size_t size, bool optional) {
+    if (size != positions && !(optional && size == 0))
+      fail("[session] {} has {} values for a batch of {} x {}", name, size, batch.batch, batch.length);
+  };
+  check("input_ids", batch.input_ids.size(), false);
+  check("attention_mask", batch.attention_mask.size(), true);
+  check("token_type_ids", batch.token_type_ids.size(), true);
+}
+
+int32_t checked_id(const char* name, int64_t id, size_t limit) {
+  if (id < 0 || static_cast<uint64_t>(id) >= limit)
+    fail("[session] {} holds {}, the model knows 0 to {}", name, id, limit - 1);
+  return static_cast<int32_t>(id);
+}
+
+}  // namespace
+
+struct Session::State {
+  SessionOptions options;
+  Graph graph;  ///< empty when the plan is packed
+  std::unique_ptr<Plan> plan;
+  std::vector<PlanStep> steps;
+  std::vector<std::string> output_names;
+  std::string fused;
+  Isa isa = Isa::kRef;
+  int threads = 1;
+  size_t vocabulary = 0;
+  size_t longest = SIZE_MAX;
+
+  std::mutex mutex;
+  std::condition_variable returned;
+  std::vector<std::unique_ptr<Execution>> idle;  ///< streams that no request uses
+  int streams_made = 0;
+
+  /// A stream for one request; given back when the object goes.
+  class Lease {
+   public:
+    explicit Lease(State& state) : state_(state) {
+      std::unique_lock lock(state.mutex);
+      state.returned.wait(lock,
+                          [&] { return !state.idle.empty() || state.streams_made < state.options.streams; });
+      if (!state.idle.empty()) {
+        execution_ = std::move(state.idle.back());
+        state.idle.pop_back();
+        return;
+      }
+      execution_ = std::make_unique<Execution>(*state.plan, state.threads, state.options.pin);
+      ++state.streams_made;
+    }
+    ~Lease() {
+      const std::lock_guard lock(state_.mutex);
+      state_.idle.push_back(std::move(execution_));
+      state_.returned.notify_one();
+    }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    Execution& operator*() { return *execution_; }
+
+   private:
+    State& state_;
+    std::unique_ptr<Execution> execution_;
+  };
+
+  void load(const fs::path& model);
+  template <class Integer>
+  PackedBatch pack(const PaddedBatch<Integer>& batch) const;
+  PackedBatch pack(const PackedTexts& texts) const;
+  void check_position(size_t position) const {
+    if (position >= plan->positions)
+      fail("[session] a text has {} tokens, the model has {} positions", position + 1, plan->positions);
+  }
+  /// `padded_rows`: for each token its row of [B * S]; empty for packed output.
+  std::vector<Output> run_packed(const PackedBatch& batch, const std::vector<uint32_t>& padded_rows,
+                                 size_t texts, size_t length, Profile* profile);
+  template <class Integer>
+  std::vector<Output> run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile);
+  template <class Integer>
+  std::vector<Output> run(const PaddedBatch<Integer>& batch, Profile* profile);
+};
+
+void Session::State::load(const fs::path& model) {
+  graph = import_onnx(model_file(model));
+  check_quantization(graph);
+  for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
+  std::string reason = "the session was opened with a general mask";
+  if (!options.general_mask) {
+    Graph rewritten = graph;
+    run_passes(rewritten);
+    Lowered lowered = lower(rewritten, isa);
+    fused = to_text(rewritten);
+    plan = std::move(lowered.plan);
+    reason = lowered.reason;
+  } else {
+    fused = to_text(graph);
+  }
+  if (plan) {
+    graph = Graph{};
+    for (const auto& step : plan->steps) steps.push_back(step->info);
+    vocabulary = plan->vocabulary;
+    longest = plan->positions;
+    return;
+  }
+  fold_constants(graph);
+  for (const Node& node : graph.nodes) {
+    const std::string missing = reference::unsupported(node);
+    if (!missing.empty()) fail("[session] {}: node {} cannot run: {}", graph.name, node.name, missing);
+  }
+  steps.push_back({"the whole graph", "float, unpacked", "reference", reason, 0, 0, 0});
+}
+
+template <class Integer>
+PackedBatch Session::State::pack(const PaddedBatch<Integer>& batch) const {
+  PackedBatch packed;
+  for (size_t b = 0; b < batch.batch; ++b) {
+    const size_t begin = packed.tokens();
+    for (size_t s = 0; s < batch.length; ++s) {
+      const size_t at = b * batch.length + s;
+      if (!batch.attention_mask.empty()) {
+        const auto kept = static_cast<int64_t>(batch.attention_mask[at]);
+        if (kept != 0 && kept != 1)
+          fail(
+              "[session] attention_mask holds {}; open the session with a general mask for other than 0 and "
+              "1",
+              kept);
+        if (kept == 0) continue;
+      }
+      check_position(s);
+      packed.input_ids.push_back(
+          checked_id("input_ids", static_cast<int64_t>(batch.input_ids[at]), plan->vocabulary));
+      packed.token_type_ids.push_back(batch.token_type_ids.empty()
+                                          ? 0
+                                          : checked_id("token_type_ids",
+                                                       static_cast<int64_t>(batch.token_type_ids[at]),
+                                                       plan->token_types));
+      packed.position_ids.push_back(static_cast<int32_t>(s));
+    }
+    const size_t length = packed.tokens() - begin;
+    if (length == 0) fail("[session] text {} has no token that attention_mask keeps", b);
+    if (plan->reads_first_token && packed.position_ids[begin] != 0)
+      fail("[session] attention_mask hides the first token of text {}, which the pooler reads", b);
+    packed.segments.push_back({begin, length});
+    packed.longest = std::max(packed.longest, length);
+  }
+  return packed;
+}
+
+PackedBatch Session::State::pack(const PackedTexts& texts) const {
+  if (texts.offsets.size() < 2) fail("[session] the batch is empty");
+  if (texts.offsets.front() != 0 || texts.offsets.back() != texts.input_ids.size())
+    fail("[session] offsets go from {} to {}, there are {} tokens", texts.offsets.front(),
+         texts.offsets.back(), texts.input_ids.size());
+  if (!texts.token_type_ids.empty() && texts.token_type_ids.size() != texts.input_ids.size())
+    fail("[session] {} token types for {} tokens", texts.token_type_ids.size(), texts.input_ids.size());
+  PackedBatch packed;
+  for (size_t b = 0; b + 1 < texts.offsets.size(); ++b) {
+    const size_t begin = texts.offsets[b], end = texts.offsets[b + 1];
+    if (end <= begin || end > texts.input_ids.size())
+      fail("[session] text {} goes from token {} to {} of {}", b, begin, end, texts.input_ids.size());
+    check_position(end - begin - 1);
+    for (size_t t = begin; t < end; ++t) {
+      packed.input_ids.push_back(checked_id("input_ids", texts.input_ids[t], plan->vocabulary));
+      packed.token_type_ids.push_back(
+          texts.token_type_ids.empty()
+              ? 0
+              : checked_id("token_type_ids", texts.token_type_ids[t], plan->token_types));
+      packed.position_ids.push_back(static_cast<int32_t>(t - begin));
+    }
+    packed.segments.push_back({begin, end - begin});
+    packed.longest = std::max(packed.longest, end - begin);
+  }
+  return packed;
+}
+
+std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
+                                               const std::vector<uint32_t>& padded_rows, size_t texts,
+                                               size_t length, Profile* profile) {
+  Lease lease(*this);
+  Execution& execution = *lease;
+  execution.begin(batch);
+  if (profile) profile->step_nanoseconds.clear();
+  for (const auto& step : plan->steps) {
+    const auto before = std::chrono::steady_clock::now();
+    step->run(execution);
+    if (profile)
+      profile->step_nanoseconds.push_back(
+          std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)
+              .count());
+  }
+  std::vector<Output> outputs;
+  for (const PlanOutput& from : plan->outputs) {
+    Output out;
+    out.name = from.name;
+    const bool by_token = from.rows == RowKind::kTokens;
+    const bool padded = by_token && !padded_rows.empty();
+    if (by_token && !padded) out.shape = {static_cast<int64_t>(batch.tokens())};
+    if (by_token && padded) out.shape = {static_cast<int64_t>(texts), static_cast<int64_t>(length)};
+    if (!by_token) out.shape = {static_cast<int64_t>(texts)};
+    if (from.keeps_columns && !from.by_choices) out.shape.push_back(static_cast<int64_t>(from.columns));
+    const size_t rows = execution.rows(from.rows);
+    out.values.assign((padded ? texts * length : rows) * from.columns, 0.0f);
+    const float* values = execution.floats(from.floats);
+    for (size_t r = 0; r < rows; ++r)
+      std::memcpy(out.values.data() + (padded ? padded_rows[r] : r) * from.columns,
+                  values + r * from.floats.ld, from.columns * sizeof(float));
+    outputs.push_back(std::move(out));
+  }
+  return outputs;
+}
+
+template <class Integer>
+std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile) {
+  const Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
+  std::vector<Tensor> inputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& input = graph.values[id];
+    std::span<const Integer> values;
+    int64_t otherwise = 0;
+    if (input.name == "input_ids") {
+      values = batch.input_ids;
+    } else if (input.name.find("mask") != std::string::npos) {
+      values = batch.attention_mask;
+      otherwise = 1;
+    } else if (input.name == "token_type_ids" || input.name == "segment_ids") {
+      values = batch.token_type_ids;
+    } else {
+      fail("[session] {}: nothing is known about the input {}", graph.name, input.name);
+    }
+    const bool narrow = input.dtype == DType::kI32;
+    WritableTensor tensor = allocate_tensor(narrow ? DType::kI32 : DType::kI64, shape);
+    for (size_t i = 0; i < batch.batch * batch.length; ++i) {
+      const int64_t value = values.empty() ? otherwise : static_cast<int64_t>(values[i]);
+      if (narrow)
+        tensor.as<int32_t>()[i] = static_cast<int32_t>(value);
+      else
+        tensor.as<int64_t>()[i] = value;
+    }
+    inputs.push_back(std::move(tensor.tensor));
+  }
+  const auto before = std::chrono::steady_clock::now();
+  const std::vector<Tensor> results = reference::run(graph, inputs);
+  if (profile)
+    profile->step_nanoseconds = {
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)
+            .count()};
+  std::vector<Output> outputs;
+  for (size_t i = 0; i < results.size(); ++i)
+    outputs.push_back({output_names[i], results[i].shape, to_float32(results[i].view())});
+  return outputs;
+}
+
+template <class Integer>
+std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profile* profile) {
+  check_sizes(batch);
+  if (!plan) return run_unpacked(batch, profile);
+  const PackedBatch packed = pack(batch);
+  std::vector<uint32_t> padded_rows;
+  padded_rows.reserve(packed.tokens());
+  for (size_t b = 0; b < packed.segments.size(); ++b)
+    for (size_t t = 0; t < packed.segments[b].length; ++t)
+      padded_rows.push_back(static_cast<uint32_t>(
+          b * batch.length + static_cast<size_t>(packed.position_ids[packed.segments[b].begin + t])));
+  return run_packed(packed, padded_rows, batch.batch, batch.length, profile);
+}
+
+Session::Session(const fs::path& model, const SessionOptions& options) : state_(std::make_unique<State>()) {
+  state_->options = options;
+  state_->options.streams = std::max(1, options.streams);
+  state_->isa = options.isa.value_or(preferred_isa());
+  if (!supports(state_->isa))
+    fail<UsageError>("[session] this machine does not support {}", name_of(state_->isa));
+  state_->threads =
+      options.threads > 0 ? options.threads : std::max(1, default_threads() / state_->options.streams);
+  state_->load(model);
+}
+
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+std::vector<Output> Session::run(const PaddedBatch<int64_t>& batch, Profile* profile) const {
+  return state_->run(batch, profile);
+}
+std::vector<Output> Session::run(const PaddedBatch<int32_t>& batch, Profile* profile) const {
+  return state_->run(batch, profile);
+}
+std::vector<Output> Session::run(const PackedTexts& texts, Profile* profile) const {
+  if (!state_->plan) fail("[session] the graph does not run packed: {}", state_->steps[0].note);
+  const PackedBatch packed = state_->pack(texts);
+  return state_->run_packed(packed, {}, packed.segments.size(), packed.longest, profile);
+}
+
+bool Session::packed() const {
+  return state_->plan != nullptr;
+}
+const std::vector<PlanStep>& Session::plan() const {
+  return state_->steps;
+}
+const std::vector<std::string>& Session::output_names() const {
+  return state_->output_names;
+}
+size_t Session::vocabulary_size() const {
+  return state_->vocabulary;
+}
+size_t Session::longest_text() const {
+  return state_->longest;
+}
+Isa Session::isa() const {
+  return state_->isa;
+}
+int Session::threads() const {
+  return state_->threads;
+}
+std::string Session::fused_graph() const {
+  return state_->fused;
+}
+
+}  // namespace qdqbert::engine
