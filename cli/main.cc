@@ -5,6 +5,13 @@ int main(int argc, char** argv) {
   static constexpr Verb kVerbs[] = {
       {"qa", "question answering: calibrate, evaluate, predict, export (the SQuAD example, same flags)",
        nullptr},
+      {"predict", "answers from an ONNX file: one question, a SQuAD file, JSON lines",
+       qdqbert::cli::run_predict},
+      {"evaluate-onnx",
+       "exact match and F1 of an ONNX file (the original's evaluate-hf-trt-qa.py, same flags)",
+       qdqbert::cli::run_evaluate_onnx},
+      {"bench", "latency, throughput, memory and profile of an ONNX file (also takes trtexec's flags)",
+       qdqbert::cli::run_bench},
       {"inspect", "what a model directory or an ONNX file holds: shape, weights, quantizers, Q/DQ pairs",
        qdqbert::cli::run_inspect},
       {"tokenize", "text lines to ids, tokens and offsets as JSON lines", qdqbert::cli::run_tokenize},

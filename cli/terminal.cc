@@ -91,8 +91,12 @@ ProgressSink TerminalProgress::sink() {
   return [this](std::string_view what, int64_t done, int64_t total) { report(what, done, total); };
 }
 
-void TerminalProgress::report(std::string_view what, int64_t done, int64_t total) {
+void TerminalProgress::check() const {
   if (interrupted) throw Interrupted{};
+}
+
+void TerminalProgress::report(std::string_view what, int64_t done, int64_t total) {
+  check();
   const auto now = Clock::now();
   const bool new_phase = what != phase_;
   const bool end = total > 0 && done >= total;

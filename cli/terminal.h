@@ -35,6 +35,8 @@ class TerminalProgress {
   TerminalProgress();
   ~TerminalProgress();
   ProgressSink sink();
+  /// Throws Interrupted after Ctrl-C; shows nothing.
+  void check() const;
 
  private:
   void report(std::string_view what, int64_t done, int64_t total);

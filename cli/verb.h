@@ -25,6 +25,9 @@ int run_main(std::span<const Verb> verbs, int argc, char** argv);
 
 int run_tokenize(const Arguments& arguments);
 int run_inspect(const Arguments& arguments);
+int run_predict(const Arguments& arguments);
+int run_evaluate_onnx(const Arguments& arguments);
+int run_bench(const Arguments& arguments);
 int run_qa(const Arguments& arguments);
 
 }  // namespace qdqbert::cli

@@ -25,7 +25,8 @@ const std::string kModel = QDQBERT_SOURCE_DIR "/models/minilm-l6-squad";
 TEST(CommandTest, HelpVersionAndMistakes) {
   const auto help = run_command({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb : {"qa", "tokenize", "inspect"}) EXPECT_THAT(help.out, HasSubstr(verb));
+  for (const char* verb : {"qa", "tokenize", "inspect", "predict", "evaluate-onnx", "bench"})
+    EXPECT_THAT(help.out, HasSubstr(verb));
   EXPECT_THAT(run_command({"--version"}).out, ::testing::StartsWith("qdqbert "));
   EXPECT_EQ(run_command({}).code, 2);
   const auto unknown = run_command({"anser"});
@@ -37,8 +38,10 @@ TEST(CommandTest, HelpVersionAndMistakes) {
 // The loader names every shared library that it opens, at start and later.
 TEST(CommandTest, LightVerbsStartAtOnceAndNeverLoadLibTorch) {
   for (const std::vector<std::string>& words :
-       {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel}}) {
-    const auto traced = run_command(words, {{{"LD_DEBUG", "files"}}, {}, {}});
+       {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel},
+        std::vector<std::string>{"predict", "--help"}, std::vector<std::string>{"bench", "--help"},
+        std::vector<std::string>{"evaluate-onnx", "--help"}}) {
+    const auto traced = run_command(words, {{{"LD_DEBUG", "files"}}, {}, {}, {}});
     EXPECT_EQ(traced.code, 0) << traced.err;
     EXPECT_THAT(traced.err, HasSubstr("libstdc++"));
     EXPECT_THAT(traced.err, Not(HasSubstr("libtorch")));

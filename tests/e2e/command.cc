@@ -75,7 +75,9 @@ CommandResult run_command(const std::vector<std::string>& arguments, const Comma
   std::vector<char*> argv = pointers(words), envp = pointers(variables);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  const std::string in = scratch / "in";
+  write_file(in, options.input);
+  posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
   posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
   const auto start = std::chrono::steady_clock::now();

@@ -26,6 +26,7 @@ struct CommandOptions {
   std::optional<uint64_t> file_size_limit;
   /// Ctrl-C as soon as standard error holds this text.
   std::string interrupt_at;
+  std::string input;  ///< what stands on standard input
 };
 
 /// Runs `qdqbert ARGUMENTS`.

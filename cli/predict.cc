@@ -1,0 +1,169 @@
+// qdqbert predict: answers from an ONNX file.
+#include <chrono>
+#include <cstdio>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
+#include "qdqbert/base/utf8.h"
+
+#include "cli/answer_text.h"
+#include "cli/answerer.h"
+#include "cli/predict_lines.h"
+#include "cli/predict_options.h"
+#include "cli/terminal.h"
+
+namespace qdqbert::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class Prediction {
+ public:
+  explicit Prediction(PredictOptions options) : o_(std::move(options)) {}
+
+  int run() {
+    file_ = find_onnx_file(o_.model);
+    timed("load", [&] { session_.emplace(file_, o_.engine.options()); });
+    if (!o_.raw) prepare();
+    int code = 0;
+    if (o_.question) {
+      answer_one();
+    } else if (o_.squad) {
+      answer_file();
+    } else {
+      code = answer_standard_input();
+    }
+    report_["isa"] = name_of(session_->isa());
+    report_["threads"] = session_->threads();
+    report_["packed"] = session_->packed();
+    report_["seconds"] = seconds_;
+    if (o_.json) write_file(*o_.json, dump_json(report_) + "\n");
+    return code;
+  }
+
+ private:
+  template <class Work>
+  void timed(const char* phase, Work&& work) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    seconds_[phase] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  double seconds_of(const char* phase) const { return seconds_.at(phase).get<double>(); }
+
+  void prepare() {
+    tokenizer_ = find_tokenizer(file_, o_.tokenizer, *session_);
+    o_.max_seq_length = bounded_length(o_.max_seq_length, *tokenizer_, *session_, o_.length_given);
+    tasks::FeatureOptions features;
+    features.max_length = static_cast<int>(o_.max_seq_length);
+    features.stride = static_cast<int>(o_.doc_stride.value_or(o_.max_seq_length / 3));
+    features.pad_to_max_length = false;
+    features.labels = false;
+    answerer_.emplace(*session_, file_.string(), *tokenizer_, features, o_.answers,
+                      static_cast<size_t>(o_.tokens_per_batch));
+  }
+
+  void answer_one() {
+    for (const auto& [flag, text] : {std::pair("question", *o_.question), std::pair("context", *o_.context)})
+      if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
+        fail("[predict] --{} is not valid UTF-8 at byte {}", flag, bad + 1);
+    const std::vector<tasks::SquadExample> examples = {
+        example_of("of the command line", *o_.question, *o_.context)};
+    std::optional<tasks::SquadFeatures> features;
+    std::vector<tasks::ExampleAnswer> answers;
+    timed("answer", [&] {
+      features = answerer_->features_of(examples);
+      answers = answerer_->choose(examples, *features, answerer_->logits_of(rows_of(*features), look()));
+    });
+    report_ = answer_json(answers[0], o_.answers, o_.n_best);
+    const auto place = [](const Json& answer) {
+      return fmt::format("score {:.4f}, characters {} to {}", answer.at("score").get<double>(),
+                         answer.at("start").get<int64_t>(), answer.at("end").get<int64_t>());
+    };
+    fmt::print("{}\n  {}; {} window{} in {:.1f} ms on {}\n", report_.at("answer").get<std::string>(),
+               place(report_), features->size(), features->size() == 1 ? "" : "s", 1e3 * seconds_of("answer"),
+               machine_text(*session_));
+    if (!report_.contains("n_best")) return;
+    for (const Json& candidate : report_.at("n_best"))
+      fmt::print("  {}: {}\n", place(candidate), candidate.at("answer").get<std::string>());
+  }
+
+  void answer_file() {
+    AtomicFile output(*o_.output);  // refused before long work
+    tasks::SquadReadOptions read;
+    read.require_answers = false;
+    const std::vector<tasks::SquadExample> examples = tasks::read_squad(*o_.squad, read);
+    std::optional<tasks::SquadFeatures> features;
+    std::vector<RowLogits> logits;
+    std::vector<tasks::ExampleAnswer> answers;
+    timed("features",
+          [&] { features = answerer_->features_of(examples, session_->threads(), progress_.sink()); });
+    timed("answer", [&] { logits = answerer_->logits_of(rows_of(*features), progress_.sink()); });
+    timed("choose", [&] { answers = answerer_->choose(examples, *features, logits); });
+    constexpr JsonStyle kFile{4, false, true, true};  // as the original writes them
+    if (o_.n_best_output)
+      write_file(*o_.n_best_output, dump_json(tasks::n_best_json(examples, answers), kFile));
+    output.write(dump_json(tasks::predictions_json(examples, answers), kFile));
+    output.commit();
+    log_info("{} questions in {} windows: {:.2f} s, {:.1f} windows a second on {}; answers in {}",
+             examples.size(), features->size(), seconds_of("answer"),
+             static_cast<double>(features->size()) / seconds_of("answer"), machine_text(*session_),
+             *o_.output);
+    report_["questions"] = examples.size();
+    report_["windows"] = features->size();
+  }
+
+  int answer_standard_input() {
+    std::optional<AtomicFile> output;
+    if (o_.output) output.emplace(*o_.output);
+    const TextSink sink = [&](const std::string& text) {
+      if (output) {
+        output->write(text);
+      } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+                 std::fflush(stdout) != 0) {
+        fail<SystemError>("[predict] writing to standard output failed");
+      }
+    };
+    if (::isatty(STDIN_FILENO) == 1) log_info("reading JSON lines from the terminal; Ctrl-D ends");
+    LineReader reader(STDIN_FILENO);
+    LineCounts counts;
+    timed("answer", [&] {
+      const auto look = [&] { progress_.check(); };
+      counts = o_.raw ? answer_raw_lines(reader, *session_, look, sink)
+                      : answer_lines(reader, *answerer_, o_, look, sink);
+    });
+    if (output) output->commit();
+    report_["answered"] = counts.answered;
+    report_["refused"] = counts.refused;
+    if (counts.refused == 0) return 0;
+    log(LogLevel::kError,
+        fmt::format("{} of {} lines could not be answered; their errors stand among the answers",
+                    counts.refused, counts.answered + counts.refused));
+    return 2;
+  }
+
+  ProgressSink look() {
+    return [this](auto&&...) { progress_.check(); };
+  }
+
+  PredictOptions o_;
+  TerminalProgress progress_;
+  fs::path file_;
+  std::optional<engine::Session> session_;
+  std::optional<text::Tokenizer> tokenizer_;
+  std::optional<Answerer> answerer_;
+  Json report_ = Json::object(), seconds_ = Json::object();
+};
+
+}  // namespace
+
+int run_predict(const Arguments& arguments) {
+  std::optional<PredictOptions> options = parse_predict(arguments);
+  if (!options) return 0;
+  return Prediction(std::move(*options)).run();
+}
+
+}  // namespace qdqbert::cli

@@ -1,0 +1,153 @@
+#include "cli/predict_lines.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "qdqbert/base/error.h"
+
+#include "cli/answer_text.h"
+
+namespace qdqbert::cli {
+
+namespace {
+
+constexpr JsonStyle kLine{-1, false, false, true};
+constexpr int kLook = 100;             // milliseconds between looks at Ctrl-C
+constexpr size_t kMostWaiting = 1024;  // lines that are wrong have no tokens, yet take memory
+
+/// One line of input and what becomes of it.
+struct Pending {
+  Json id;
+  int64_t line = 0;
+  std::string error;
+  std::vector<tasks::SquadExample> examples;  ///< one, unless the line is wrong
+  std::optional<tasks::SquadFeatures> features;
+  size_t tokens = 0;
+};
+
+Pending read_request(const LineReader::Line& line, size_t longest, const Answerer& answerer) {
+  Pending pending;
+  pending.line = line.number;
+  try {
+    QuestionRequest request = parse_question(line, longest, pending.id);
+    pending.examples.push_back(example_of(fmt::format("of line {}", line.number), std::move(request.question),
+                                          std::move(request.context)));
+    pending.features = answerer.features_of(pending.examples);
+    for (size_t f = 0; f < pending.features->size(); ++f) pending.tokens += (*pending.features)[f].length;
+  } catch (const InputError& error) {
+    pending.error = error.what();
+    pending.features.reset();
+  }
+  return pending;
+}
+
+/// Logits of each request. What the session refuses is asked again alone, so that only the culprit gets the
+/// error.
+std::vector<std::vector<RowLogits>> logits_of(std::vector<Pending*>& requests, const Answerer& answerer,
+                                              const std::function<void()>& look) {
+  std::vector<FeatureRow> rows;
+  for (const Pending* pending : requests) {
+    const std::vector<FeatureRow> more = rows_of(*pending->features);
+    rows.insert(rows.end(), more.begin(), more.end());
+  }
+  std::vector<std::vector<RowLogits>> logits(requests.size());
+  try {
+    std::vector<RowLogits> all = answerer.logits_of(rows, [&](auto&&...) { look(); });
+    auto from = all.begin();
+    for (size_t i = 0; i < requests.size(); ++i)
+      for (size_t f = 0; f < requests[i]->features->size(); ++f) logits[i].push_back(std::move(*from++));
+  } catch (const InputError& error) {
+    if (requests.size() == 1) requests[0]->error = error.what();
+    for (size_t i = 0; requests.size() > 1 && i < requests.size(); ++i) {
+      std::vector<Pending*> alone = {requests[i]};
+      logits[i] = std::move(logits_of(alone, answerer, look)[0]);
+    }
+  }
+  return logits;
+}
+
+std::string answer_all(std::vector<Pending>& waiting, const Answerer& answerer, const PredictOptions& options,
+                       const std::function<void()>& look, LineCounts& counts) {
+  std::vector<Pending*> good;
+  for (Pending& pending : waiting)
+    if (pending.error.empty()) good.push_back(&pending);
+  std::vector<std::vector<RowLogits>> logits = logits_of(good, answerer, look);
+  std::string text;
+  size_t next = 0;
+  for (const Pending& pending : waiting) {
+    const bool asked = next < good.size() && good[next] == &pending;
+    const std::vector<RowLogits>* rows = asked ? &logits[next++] : nullptr;
+    if (!pending.error.empty()) {
+      text += error_line(pending.id, pending.line, pending.error);
+      ++counts.refused;
+      continue;
+    }
+    const auto answers = answerer.choose(pending.examples, *pending.features, *rows);
+    Json line = {{"id", pending.id}};
+    line.update(answer_json(answers[0], options.answers, options.n_best));
+    text += dump_json(line, kLine);
+    ++counts.answered;
+  }
+  return text;
+}
+
+bool is_blank(const LineReader::Line& line) {
+  return !line.too_long && line.text.find_first_not_of(" \t") == std::string::npos;
+}
+
+}  // namespace
+
+LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const PredictOptions& options,
+                        const std::function<void()>& look, const TextSink& sink) {
+  LineCounts counts;
+  std::vector<Pending> waiting;
+  size_t tokens = 0;
+  for (LineReader::Result result = LineReader::Result::kLine; result != LineReader::Result::kEnd;) {
+    look();
+    LineReader::Line line;
+    result = reader.next(line, waiting.empty() ? kLook : 0);
+    if (result == LineReader::Result::kLine) {
+      if (is_blank(line)) continue;
+      waiting.push_back(read_request(line, reader.longest(), answerer));
+      tokens += waiting.back().tokens;
+      if (tokens < static_cast<size_t>(options.tokens_per_batch) && waiting.size() < kMostWaiting) continue;
+    }
+    if (waiting.empty()) continue;
+    sink(answer_all(waiting, answerer, options, look, counts));
+    waiting.clear();
+    tokens = 0;
+  }
+  return counts;
+}
+
+LineCounts answer_raw_lines(LineReader& reader, const engine::Session& session,
+                            const std::function<void()>& look, const TextSink& sink) {
+  LineCounts counts;
+  for (LineReader::Result result = LineReader::Result::kLine; result != LineReader::Result::kEnd;) {
+    look();
+    LineReader::Line line;
+    result = reader.next(line, kLook);
+    if (result != LineReader::Result::kLine || is_blank(line)) continue;
+    Json id;
+    try {
+      const IdsRequest request = parse_ids(line, reader.longest(), id);
+      engine::PaddedBatch<int32_t> batch;
+      batch.batch = 1;
+      batch.length = request.input_ids.size();
+      batch.input_ids = request.input_ids;
+      batch.token_type_ids = request.token_type_ids;
+      Json answer = {{"id", id}, {"outputs", Json::object()}};
+      for (const engine::Output& output : session.run(batch))
+        answer["outputs"][output.name] = {{"shape", output.shape}, {"values", output.values}};
+      sink(dump_json(answer, kLine));
+      ++counts.answered;
+    } catch (const InputError& error) {
+      sink(error_line(id, line.number, error.what()));
+      ++counts.refused;
+    }
+  }
+  return counts;
+}
+
+}  // namespace qdqbert::cli

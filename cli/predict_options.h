@@ -1,0 +1,27 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "qdqbert/tasks/squad_postprocess.h"
+
+#include "cli/engine_flags.h"
+
+namespace qdqbert::cli {
+
+struct PredictOptions {
+  std::string model, tokenizer;
+  std::optional<std::string> question, context, squad, output, n_best_output, json;
+  bool raw = false;
+  int64_t max_seq_length = 384;
+  std::optional<int64_t> doc_stride;  ///< default: a third of max_seq_length
+  bool length_given = false;
+  int64_t n_best = 1, tokens_per_batch = 2048;
+  tasks::AnswerOptions answers;
+  EngineFlags engine;
+};
+
+/// nullopt after --help. Throws UsageError.
+std::optional<PredictOptions> parse_predict(const Arguments& arguments);
+
+}  // namespace qdqbert::cli
