@@ -263,6 +263,11 @@ void add_cases(Isa isa) {
     shapes.push_back({m, 768, 2304, Epilogue::kRequantize});
     shapes.push_back({m, 768, 768, Epilogue::kNorm});
   }
+  // The two products of attention, one head.
+  for (const size_t s : {128, 384}) {
+    shapes.push_back({s, 64, s, Epilogue::kNone});
+    shapes.push_back({s, s, 64, Epilogue::kNone});
+  }
   for (const Shape& s : shapes)
     add("gemm/" + std::to_string(s.m) + "x" + std::to_string(s.k) + "x" + std::to_string(s.n) + "/" +
             name_of(s.epilogue) + suffix,

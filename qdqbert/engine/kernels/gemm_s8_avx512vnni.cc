@@ -66,9 +66,9 @@ __attribute__((noinline)) void one(const uint8_t* a, size_t lda, const int32_t* 
 
 using One = void (*)(const uint8_t*, size_t, const int32_t*, size_t, int32_t*, size_t);
 template <bool first>
-constexpr One kByRows[kRows + 1] = {nullptr,       one<1, first>, one<2, first>,  one<3, first>,  one<4, first>,
-                                    one<5, first>, one<6, first>, one<7, first>,  one<8, first>,  one<9, first>,
-                                    one<10, first>, one<11, first>, one<12, first>};
+constexpr One kByRows[kRows + 1] = {
+    nullptr,       one<1, first>, one<2, first>, one<3, first>,  one<4, first>,  one<5, first>, one<6, first>,
+    one<7, first>, one<8, first>, one<9, first>, one<10, first>, one<11, first>, one<12, first>};
 
 }  // namespace
 

@@ -40,8 +40,8 @@ double seconds_since(Clock::time_point start) {
 }  // namespace
 
 double measured_peak_gops(Isa isa, int threads) {
-  constexpr double kRoundSeconds = 0.01;
-  constexpr int kRounds = 6;
+  constexpr double kRoundSeconds = 0.003;
+  constexpr int kRounds = 20;
   const Loop loop = loop_for(isa);
   const GemmS8Kernel& kernel = gemm_s8_for(isa);
   WorkerPool pool(threads);

@@ -132,7 +132,7 @@ inline int32_t i_reduce_max(I v) {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 
-constexpr size_t kLinearRows = 6, kLinearPanels = 1, kTogether = 2;
+constexpr size_t kLinearRows = 6, kLinearPanels = 1, kTogether = 2, kChains = 4;
 #define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 6")
 #include "qdqbert/engine/kernels/rows_generic.inc"

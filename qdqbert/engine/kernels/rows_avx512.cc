@@ -110,7 +110,7 @@ inline int32_t i_reduce_max(I v) {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 
-constexpr size_t kLinearRows = 12, kLinearPanels = 2, kTogether = 4;
+constexpr size_t kLinearRows = 12, kLinearPanels = 2, kTogether = 4, kChains = 8;
 #define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 12")
 #include "qdqbert/engine/kernels/rows_generic.inc"

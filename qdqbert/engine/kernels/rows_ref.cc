@@ -138,7 +138,7 @@ int32_t i_reduce_max(const I& v) {
   return top;
 }
 
-constexpr size_t kLinearRows = 1, kLinearPanels = 1, kTogether = 1;
+constexpr size_t kLinearRows = 1, kLinearPanels = 1, kTogether = 1, kChains = 1;
 #define INLINE inline
 #define UNROLL
 #include "qdqbert/engine/kernels/rows_generic.inc"
