@@ -129,6 +129,7 @@ std::vector<Tensor> dynamic_quantize_matmul(const Call& call) {
   Node quantizing;
   quantizing.name = call.node.name;
   quantizing.op = "DynamicQuantizeLinear";
+  quantizing.inputs = {0};
   quantizing.outputs = {0, 1, 2};
   const Tensor* x[] = {&call.input(0)};
   const std::vector<Tensor> quantized = evaluate(quantizing, x, call.environment);
