@@ -124,7 +124,7 @@ void Session::State::load(const fs::path& model) {
   if (!options.general_mask) {
     Graph rewritten = graph;
     run_passes(rewritten);
-    Lowered lowered = lower(rewritten, isa);
+    Lowered lowered = lower(rewritten, isa, options.precision);
     fused = to_text(rewritten);
     plan = std::move(lowered.plan);
     reason = lowered.reason;
@@ -329,6 +329,9 @@ std::vector<Output> Session::run(const PackedTexts& texts, Profile* profile) con
 
 bool Session::packed() const {
   return state_->plan != nullptr;
+}
+bool Session::bit_exact() const {
+  return state_->plan && state_->plan->bit_exact;
 }
 const std::vector<PlanStep>& Session::plan() const {
   return state_->steps;

@@ -90,6 +90,9 @@ class Session {
 
   /// False: nodes outside of what can be packed keep the padded form; the reason is in the plan's notes.
   bool packed() const;
+  /// Whether outputs are the same bits on every ISA, for every number of threads, composition of the batch
+  /// and padding: so for quantized graphs under kAuto, unless a step of the plan says otherwise.
+  bool bit_exact() const;
   const std::vector<PlanStep>& plan() const;
   const std::vector<std::string>& output_names() const;
   size_t vocabulary_size() const;

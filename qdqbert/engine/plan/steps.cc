@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "qdqbert/engine/float/attention.h"
+
 namespace qdqbert::engine {
 
 namespace {
@@ -22,6 +24,23 @@ void for_row_blocks(Execution& execution, RowKind kind, const Work& work) {
     const size_t begin = task * kLightRows;
     work(begin, std::min(kLightRows, rows - begin), worker);
   });
+}
+
+void activate_row(const RowKernels& kernels, Activation activation, float clip, const float* x, size_t n,
+                  float* y) {
+  kernels.activate(activation, x, n, y);
+  if (clip < std::numeric_limits<float>::infinity())
+    for (size_t j = 0; j < n; ++j) y[j] = std::min(y[j], clip);
+}
+
+/// y may be x.
+void fake_quantize_row(const RowKernels& kernels, const float* x, size_t n, float scale, float* y) {
+  uint8_t codes[256];
+  for (size_t j = 0; j < n; j += sizeof(codes)) {
+    const size_t now = std::min(sizeof(codes), n - j);
+    kernels.quantize(x + j, now, 1.0f / scale, 0, codes);
+    kernels.dequantize(codes, now, scale, 0, y + j);
+  }
 }
 
 /// At most this many quantizers read one LayerNorm: three projections, the next linear, the residual.
@@ -154,19 +173,63 @@ void AttentionS8Step::run(Execution& execution) const {
 }
 
 void LinearF32Step::run(Execution& execution) const {
-  const size_t ldw = round_up(n, 16);
+  const RowKernels& kernels = execution.machine.rows;
+  const bool narrow = narrow_f32(n);
+  // A wide matrix is cut into pieces of whole panels, so that a few rows keep all workers busy.
+  constexpr size_t kPiece = 256;
+  const size_t pieces = narrow ? 1 : (n + kPiece - 1) / kPiece;
+  const size_t total = execution.rows(rows), blocks = (total + kLightRows - 1) / kLightRows;
+  const float* in = execution.floats(input);
+  float* out = execution.floats(output);
+  execution.machine.pool.run(blocks * pieces, [&](size_t task, int) {
+    const size_t begin = task / pieces * kLightRows, first = task % pieces * kPiece;
+    LinearF32Args args{};
+    args.a = in + begin * input.ld;
+    args.lda = input.ld;
+    args.rows = std::min(kLightRows, total - begin);
+    args.k = k;
+    args.n = std::min(kPiece, n - first);
+    args.weight = weight.data() + first * k;
+    args.narrow = narrow;
+    args.bias = bias.data() + first;
+    args.out = out + begin * output.ld + first;
+    args.ldout = output.ld;
+    kernels.linear_f32(args);
+  });
+}
+
+void FloatLinearStep::run(Execution& execution) const {
+  float* out = execution.floats(output);
+  FloatLinear::RowsDone done;
+  if (activation != Activation::kNone)
+    done = [&](size_t first, size_t count, int) {
+      for (size_t r = first; r < first + count; ++r)
+        activate_row(execution.machine.rows, activation, clip, out + r * output.ld, linear_.n(),
+                     out + r * output.ld);
+    };
+  linear_.run(execution.machine.pool, execution.floats(input), input.ld, execution.rows(rows), out, output.ld,
+              done);
+}
+
+void FloatAttentionStep::run(Execution& execution) const {
+  const RowKernels& kernels = execution.machine.rows;
+  FloatAttention attention{heads, head_size, score_factor, {}};
+  if (probability_scale > 0)
+    attention.on_probabilities = [&](float* probabilities, size_t count, size_t keys, size_t ld) {
+      for (size_t r = 0; r < count; ++r)
+        fake_quantize_row(kernels, probabilities + r * ld, keys, probability_scale, probabilities + r * ld);
+    };
+  attend_float(execution.machine.pool, kernels, attention, execution.batch().segments,
+               {execution.floats(query), query.ld}, {execution.floats(key), key.ld},
+               {execution.floats(value), value.ld}, execution.floats(output), output.ld);
+}
+
+void FakeQuantizeStep::run(Execution& execution) const {
   const float* in = execution.floats(input);
   float* out = execution.floats(output);
   for_row_blocks(execution, rows, [&](size_t begin, size_t count, int) {
-    for (size_t r = begin; r < begin + count; ++r) {
-      float* y = out + r * output.ld;
-      std::copy(bias.begin(), bias.end(), y);
-      for (size_t i = 0; i < k; ++i) {
-        const float x = in[r * input.ld + i];
-        const float* w = weight.data() + i * ldw;
-        for (size_t j = 0; j < ldw; ++j) y[j] += x * w[j];
-      }
-    }
+    for (size_t r = begin; r < begin + count; ++r)
+      fake_quantize_row(execution.machine.rows, in + r * input.ld, columns, scale, out + r * output.ld);
   });
 }
 
@@ -174,24 +237,32 @@ void ActivationStep::run(Execution& execution) const {
   const float* in = execution.floats(input);
   float* out = execution.floats(output);
   for_row_blocks(execution, rows, [&](size_t begin, size_t count, int) {
-    for (size_t r = begin; r < begin + count; ++r) {
-      float* y = out + r * output.ld;
-      execution.machine.rows.activate(activation, in + r * input.ld, columns, y);
-      for (size_t j = 0; j < columns; ++j) y[j] = std::min(y[j], clip);
-    }
+    for (size_t r = begin; r < begin + count; ++r)
+      activate_row(execution.machine.rows, activation, clip, in + r * input.ld, columns, out + r * output.ld);
   });
 }
 
 size_t NormStep::scratch(size_t) const {
-  return round_up(columns, 16);
+  return (kLightRows + 1) * round_up(columns, 16);
 }
 
 void NormStep::run(Execution& execution) const {
   const float* in = execution.floats(input);
+  const float* other = residual ? execution.floats(*residual) : nullptr;
+  const size_t ld = round_up(columns, 16);
   for_row_blocks(execution, rows, [&](size_t begin, size_t count, int worker) {
     auto* scratch = reinterpret_cast<float*>(execution.machine.scratch[static_cast<size_t>(worker)].data());
-    normalize(execution, in + begin * input.ld, input.ld, begin, count, columns, gamma, beta, epsilon, codes,
-              floats, scratch);
+    const float* from = in + begin * input.ld;
+    size_t ld_from = input.ld;
+    if (other) {
+      float* sums = scratch + ld;
+      for (size_t r = 0; r < count; ++r)
+        execution.machine.rows.add(from + r * input.ld, other + (begin + r) * residual->ld, columns,
+                                   sums + r * ld);
+      from = sums;
+      ld_from = ld;
+    }
+    normalize(execution, from, ld_from, begin, count, columns, gamma, beta, epsilon, codes, floats, scratch);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "qdqbert/engine/float/linear.h"
 #include "qdqbert/engine/plan/plan.h"
 
 namespace qdqbert::engine {
@@ -92,7 +93,7 @@ class AttentionS8Step : public Step {
   AttentionS8 attention_;
 };
 
-/// activation(x . w + bias) in float, with one order of summation on all ISAs.
+/// x . w + bias in float, with one order of summation on all ISAs.
 class LinearF32Step : public Step {
  public:
   using Step::Step;
@@ -101,8 +102,47 @@ class LinearF32Step : public Step {
   Stored input, output;
   RowKind rows = RowKind::kTokens;
   size_t k = 0, n = 0;
-  std::vector<float> weight;  ///< [k][n padded to 16]
-  std::vector<float> bias;    ///< [n padded to 16]
+  std::vector<float> weight;  ///< as pack_f32() leaves it
+  std::vector<float> bias;    ///< padded to a multiple of 16
+};
+
+/// activation(x . w + bias) by oneDNN.
+class FloatLinearStep : public Step {
+ public:
+  FloatLinearStep(PlanStep what, FloatLinear linear) : Step(std::move(what)), linear_(std::move(linear)) {}
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  Activation activation = Activation::kNone;
+  float clip = std::numeric_limits<float>::infinity();
+
+ private:
+  FloatLinear linear_;
+};
+
+/// Attention by oneDNN, on operands that are already fake-quantized where they should be.
+class FloatAttentionStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored query, key, value, output;
+  size_t heads = 0, head_size = 0;
+  float score_factor = 1;
+  float probability_scale = 0;  ///< 0: not quantized
+};
+
+/// x rounded to codes and back.
+class FakeQuantizeStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  RowKind rows = RowKind::kTokens;
+  size_t columns = 0;
+  float scale = 0;
 };
 
 class ActivationStep : public Step {
@@ -117,7 +157,7 @@ class ActivationStep : public Step {
   float clip = std::numeric_limits<float>::infinity();
 };
 
-/// LayerNorm over float rows.
+/// LayerNorm over float rows, or over sums of two.
 class NormStep : public Step {
  public:
   using Step::Step;
@@ -125,6 +165,7 @@ class NormStep : public Step {
   size_t scratch(size_t longest_text) const override;
 
   Stored input;
+  std::optional<Stored> residual;
   RowKind rows = RowKind::kTokens;
   size_t columns = 0;
   std::vector<float> gamma, beta;  ///< padded to a multiple of 16
