@@ -45,7 +45,7 @@ TerminalLog::TerminalLog() {
     const char* prefix = level == LogLevel::kWarning ? "warning: "
                          : level == LogLevel::kError ? "error: "
                                                      : "";
-    fmt::print(stderr, "{}{}\n", prefix, line);
+    print_error(fmt::format("{}{}\n", prefix, line));
   });
 }
 
@@ -123,13 +123,18 @@ void TerminalProgress::report(std::string_view what, int64_t done, int64_t total
   const std::lock_guard lock(screen);
   if (terminal_) {
     if (new_phase) close_line();
-    fmt::print(stderr, "\r\x1b[K{}", line);
+    print_error(fmt::format("\r\x1b[K{}", line));
     line_open = true;
     if (end) close_line();
   } else {
-    fmt::print(stderr, "{}\n", line);
+    print_error(line + "\n");
   }
   std::fflush(stderr);
+}
+
+void print_error(const std::string& text) {
+  // Standard error may be a file on a full disk: there is nobody left to tell.
+  std::fputs(text.c_str(), stderr);
 }
 
 std::string duration_text(double seconds) {

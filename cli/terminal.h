@@ -48,6 +48,9 @@ class TerminalProgress {
   std::thread interrupts_;
 };
 
+/// Writes to standard error; a failure is ignored.
+void print_error(const std::string& text);
+
 /// "1:02:03" or "0:07"
 std::string duration_text(double seconds);
 

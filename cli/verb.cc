@@ -87,7 +87,7 @@ int run_main(std::span<const Verb> verbs, int argc, char** argv) {
   const auto complain = [&](const char* text) {
     log.finish_line();
     std::fflush(stdout);
-    fmt::print(stderr, "qdqbert: {}\n", text);
+    print_error(fmt::format("qdqbert: {}\n", text));
   };
   try {
     const int code = dispatch(verbs, argc, argv);
