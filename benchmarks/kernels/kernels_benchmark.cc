@@ -15,6 +15,7 @@
 
 #include "qdqbert/engine/encoder/arena.h"
 #include "qdqbert/engine/float_control.h"
+#include "qdqbert/engine/kernels/blocking.h"
 #include "qdqbert/engine/kernels/peak.h"
 #include "qdqbert/engine/kernels/select.h"
 
@@ -23,8 +24,6 @@ namespace {
 using namespace qdqbert;
 using namespace qdqbert::engine;
 
-constexpr size_t kRowBlock = 96;   // rows that share a panel while it is in the first-level cache
-constexpr size_t kPanelBlock = 8;  // panels that share a row block while it is in the second-level cache
 constexpr float kNoClip = std::numeric_limits<float>::infinity();
 
 double peak_of(Isa isa) {

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 
+#include "qdqbert/engine/kernels/blocking.h"
+
 namespace qdqbert::engine {
 
 namespace {
 
 size_t divide_up(size_t a, size_t b) {
   return (a + b - 1) / b;
-}
-
-/// Rows per task: whole blocks, but no larger than what gives every worker one.
-size_t rows_per_task(const Machine& machine, size_t rows) {
-  const size_t share = divide_up(rows, static_cast<size_t>(machine.pool.threads()));
-  return std::min(kRowBlock, divide_up(share, machine.gemm.rows) * machine.gemm.rows);
 }
 
 }  // namespace
@@ -30,22 +26,15 @@ void gemm_requantize(Machine& machine, const PackedLinear& linear, Codes a, size
   const GemmS8Kernel& kernel = machine.gemm;
   const size_t panels = linear.n_padded / kernel.columns;
   const size_t bytes = panel_bytes(kernel, linear.k_padded);
-  const size_t column_tasks = divide_up(panels, kPanelBlock);
-  // Enough row tasks that all workers stay busy to the end, but as few as possible: each reads the weights
-  // again.
-  const size_t wanted = static_cast<size_t>(machine.pool.threads()) * 4;
-  const size_t row_tasks = std::clamp<size_t>(divide_up(wanted, column_tasks), 1, divide_up(rows, kRowBlock));
-  const size_t rows_each = divide_up(divide_up(rows, row_tasks), kernel.rows) * kernel.rows;
-  machine.pool.run(column_tasks * row_tasks, [&](size_t task, int worker) {
+  const Blocking cut = cut_both(rows, panels, machine.pool.threads(), kernel.rows, kernel.least_rows);
+  machine.pool.run(cut.tasks(), [&](size_t task, int worker) {
     kernel.enter();
     int32_t* acc = machine.scratch[static_cast<size_t>(worker)].data();
-    const size_t first_panel = task / row_tasks * kPanelBlock;
-    const size_t last_panel = std::min(panels, first_panel + kPanelBlock);
-    const size_t begin = std::min(rows, task % row_tasks * rows_each);
-    const size_t end = std::min(rows, begin + rows_each);
-    for (size_t m = begin; m < end; m += kRowBlock) {
-      const size_t now = std::min(kRowBlock, end - m);
-      for (size_t p = first_panel; p < last_panel; ++p) {
+    const Interval columns = part_of(panels, 1, cut.column_tasks, task / cut.row_tasks);
+    const Interval part = part_of(rows, cut.row_unit, cut.row_tasks, task % cut.row_tasks);
+    for (size_t m = part.begin; m < part.end; m += kRowBlock) {
+      const size_t now = std::min(kRowBlock, part.end - m);
+      for (size_t p = columns.begin; p < columns.end; ++p) {
         kernel.run(a.data + m * a.ld, a.ld, now, linear.panels.data() + p * bytes, linear.k_padded, acc,
                    kernel.columns);
         const size_t n = p * kernel.columns;
@@ -83,13 +72,14 @@ void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, s
   const GemmS8Kernel& kernel = machine.gemm;
   const size_t panels = linear.n_padded / kernel.columns;
   const size_t bytes = panel_bytes(kernel, linear.k_padded);
-  const size_t each = rows_per_task(machine, rows);
+  const Blocking cut = cut_rows(rows, machine.pool.threads(), kernel.rows, kernel.least_rows);
   const size_t n = divide_up(linear.n, 16) * 16;
-  machine.pool.run(divide_up(rows, each), [&](size_t task, int worker) {
+  machine.pool.run(cut.tasks(), [&](size_t task, int worker) {
     kernel.enter();
     int32_t* acc = machine.scratch[static_cast<size_t>(worker)].data();
-    const size_t m = task * each;
-    const size_t now = std::min(each, rows - m);
+    const Interval part = part_of(rows, cut.row_unit, cut.row_tasks, task);
+    const size_t m = part.begin;
+    const size_t now = part.size();
     const size_t ld = linear.n_padded;
     for (size_t p = 0; p < panels; ++p)
       kernel.run(a.data + m * a.ld, a.ld, now, linear.panels.data() + p * bytes, linear.k_padded,

@@ -26,12 +26,6 @@ struct Codes {
   size_t ld = 0;
 };
 
-/// Rows of the block that one worker finishes at a time. 96 is a multiple of every kernel's height (12, 6, 4,
-/// 32); with K = 3072 a block of A is 288 KB, which stays in the second-level cache beside the panels.
-inline constexpr size_t kRowBlock = 96;
-/// Columns of the block when columns are independent: 8 panels of 32, 192 KB of weights at K = 768.
-inline constexpr size_t kPanelBlock = 8;
-
 /// int32 values of scratch per worker that the GEMMs of an encoder of this hidden size need.
 size_t scratch_size(size_t hidden);
 

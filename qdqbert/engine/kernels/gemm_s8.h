@@ -36,7 +36,8 @@ struct GemmS8Kernel {
   const char* name;  ///< ISA as QDQBERT_ISA spells it
   size_t
       rows;  ///< height of the register tile; run() takes any number of rows, multiples of this are fastest
-  size_t columns;  ///< columns of one packed panel
+  size_t least_rows;  ///< the lowest tile at nearly the same speed a row
+  size_t columns;     ///< columns of one packed panel
   /// True: A is read as unsigned bytes holding a + 128 (the code with its top bit flipped) and the panel
   /// starts its accumulators at -128 * sum_k b[k][n]. False: A is read as signed bytes.
   bool unsigned_a;
