@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "qdqbert/engine/reference/liveness.h"
 #include "qdqbert/engine/reference/operators.h"
 
 namespace qdqbert::engine::reference {
@@ -24,6 +25,21 @@ void check_input(const Graph& graph, const Value& value, const Tensor& given) {
 
 }  // namespace
 
+std::vector<std::vector<ValueId>> freed_after(const Graph& graph) {
+  constexpr size_t kNever = ~size_t{0};
+  std::vector<size_t> last(graph.values.size(), kNever);
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    for (const auto* ids : {&graph.nodes[n].inputs, &graph.nodes[n].outputs})
+      for (const ValueId id : *ids)
+        if (id != kNoValue && !graph.is_constant(id)) last[id] = n;
+  }
+  for (const ValueId id : graph.outputs) last[id] = kNever;
+  std::vector<std::vector<ValueId>> freed(graph.nodes.size());
+  for (ValueId id = 0; id < last.size(); ++id)
+    if (last[id] != kNever) freed[last[id]].push_back(id);
+  return freed;
+}
+
 std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, const Environment& environment) {
   if (inputs.size() != graph.inputs.size())
     fail("[onnx] {}: the graph has {} inputs, {} are given", graph.name, graph.inputs.size(), inputs.size());
@@ -32,12 +48,7 @@ std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, cons
     check_input(graph, graph.values[graph.inputs[i]], inputs[i]);
     values[graph.inputs[i]] = inputs[i];
   }
-  std::vector<uint32_t> reads(graph.values.size(), 0);
-  for (const Node& node : graph.nodes)
-    for (const ValueId id : node.inputs)
-      if (id != kNoValue) ++reads[id];
-  for (const ValueId id : graph.outputs) ++reads[id];
-
+  const std::vector<std::vector<ValueId>> freed = freed_after(graph);
   const auto read = [&](ValueId id) -> const Tensor& {
     if (values[id]) return *values[id];
     if (!graph.values[id].constant)
@@ -45,15 +56,14 @@ std::vector<Tensor> run(const Graph& graph, std::span<const Tensor> inputs, cons
     return *graph.values[id].constant;
   };
   std::vector<const Tensor*> arguments;
-  for (const Node& node : graph.nodes) {
+  for (size_t n = 0; n < graph.nodes.size(); ++n) {
+    const Node& node = graph.nodes[n];
     arguments.clear();
     for (const ValueId id : node.inputs) arguments.push_back(id == kNoValue ? nullptr : &read(id));
     std::vector<Tensor> results = evaluate(node, arguments, environment);
-    for (const ValueId id : node.inputs)
-      if (id != kNoValue && --reads[id] == 0) values[id].reset();
     for (size_t i = 0; i < node.outputs.size(); ++i)
-      if (node.outputs[i] != kNoValue && reads[node.outputs[i]] > 0)
-        values[node.outputs[i]] = std::move(results[i]);
+      if (node.outputs[i] != kNoValue) values[node.outputs[i]] = std::move(results[i]);
+    for (const ValueId id : freed[n]) values[id].reset();
   }
   std::vector<Tensor> outputs;
   for (const ValueId id : graph.outputs) outputs.push_back(read(id));
