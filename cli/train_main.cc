@@ -1,3 +1,5 @@
+#include "qdqbert/nn/block_cache.h"
+
 #include "cli/verb.h"
 
 int main(int argc, char** argv) {
@@ -6,5 +8,6 @@ int main(int argc, char** argv) {
       {"qa", "question answering: calibrate, evaluate, predict, export (the SQuAD example, same flags)",
        qdqbert::cli::run_qa},
   };
+  qdqbert::nn::cache_large_tensors();
   return qdqbert::cli::run_main(kVerbs, argc, argv);
 }

@@ -89,11 +89,13 @@ CommandResult run_command(const std::vector<std::string>& arguments, const Comma
   limit.reset();
   if (!options.interrupt_at.empty()) interrupt_when(child, options.interrupt_at, err);
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  rusage usage{};
+  while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
   CommandResult result;
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.peak_bytes = int64_t{1024} * usage.ru_maxrss;
   result.out = read_file(out);
   result.err = read_file(err);
   return result;

@@ -15,6 +15,7 @@ struct CommandResult {
   int code = -1;  ///< exit code, or 128 + signal
   std::string out, err;
   double seconds = 0;
+  int64_t peak_bytes = 0;  ///< largest resident set of the command
 };
 
 /// build/bin/qdqbert of this build.

@@ -9,15 +9,13 @@
 #include <cstring>
 #include <filesystem>
 #include <numeric>
-#include <random>
 
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/model/onnx_export.h"
-#include "qdqbert/nn/state_dict.h"
-#include "qdqbert/tasks/squad_metrics.h"
+#include "qdqbert/tasks/paired_bootstrap.h"
 #include "qdqbert/tasks/squad_postprocess.h"
 
 #include "tests/onnx/shipped_model.h"
@@ -48,53 +46,6 @@ std::vector<std::vector<size_t>> batches_of(const tasks::SquadFeatures& features
 
 std::string key_of(size_t batch, const char* name) {
   return fmt::format("batch{:04d}.{}", batch, name);
-}
-
-/// The same function with hidden and intermediate features in another order.
-void reorder_features(model::PreTrainedModel& model) {
-  const at::NoGradGuard no_grad;
-  std::mt19937 engine(3);
-  const auto shuffled = [&](int64_t count) {
-    std::vector<int64_t> order(count);
-    std::iota(order.begin(), order.end(), int64_t{0});
-    std::shuffle(order.begin(), order.end(), engine);
-    return at::tensor(order, at::kLong);
-  };
-  const at::Tensor hidden = shuffled(model.config().hidden_size);
-  const at::Tensor wide = shuffled(model.config().intermediate_size);
-  // Within heads: the same order for queries and keys, one for values and what reads them.
-  const int64_t size = model.config().head_size();
-  const at::Tensor starts = at::arange(0, model.config().hidden_size, size).unsqueeze(1);
-  const at::Tensor scores = (starts + shuffled(size)).reshape({-1}),
-                   values = (starts + shuffled(size)).reshape({-1});
-  const auto contains = [](const std::string& name, const char* part) {
-    return name.find(part) != std::string::npos;
-  };
-  for (const nn::NamedTensor& item : nn::state_dict(model)) {
-    at::Tensor tensor = item.tensor;
-    const auto pick = [&](int64_t dimension, const at::Tensor& order) {
-      tensor.copy_(tensor.index_select(dimension, order).clone());
-    };
-    const std::string& name = item.name;
-    if (contains(name, "_input_quantizer") || contains(name, "position_ids")) continue;
-    const bool vector = tensor.dim() == 1, range = contains(name, "_amax");
-    if (contains(name, "self.query") || contains(name, "self.key")) pick(0, scores);
-    if (contains(name, "self.value")) pick(0, values);
-    if (contains(name, "attention.output.dense.weight") && !range) pick(1, values);
-    if (contains(name, "LayerNorm")) {
-      pick(0, hidden);
-    } else if (contains(name, "embeddings.") || contains(name, "qa_outputs.weight")) {
-      pick(1, hidden);
-    } else if (contains(name, ".self.") && !vector && !range) {
-      pick(1, hidden);
-    } else if (contains(name, "intermediate.dense")) {
-      pick(0, wide);
-      if (!vector && !range) pick(1, hidden);
-    } else if (contains(name, "output.dense")) {
-      pick(0, hidden);
-      if (!vector && !range && !contains(name, "attention")) pick(1, wide);
-    }
-  }
 }
 
 struct Logits {
@@ -185,43 +136,23 @@ TEST(WholeModel, Writes) {
 TEST(WholeModel, Compares) {
   const auto shipped = testing::shipped_questions(kQuestions);
   const auto model = testing::shipped_model(kMethod), reordered = testing::shipped_model(kMethod);
-  reorder_features(*reordered);
+  testing::reorder_features(*reordered);
   const Logits logits = our_logits(*model, shipped.features);
   const auto ours = answers_of(shipped, logits);
   const auto again = answers_of(shipped, our_logits(*reordered, shipped.features));
   const auto theirs = answers_of(shipped, recorded_logits(shipped.features));
   const int floor = differing(ours, again), found = differing(ours, theirs);
 
-  std::vector<double> f1_difference;
-  double our_f1 = 0, their_f1 = 0;
-  for (size_t i = 0; i < ours.size(); ++i) {
-    const double best_ours = tasks::score_v1(ours[i], shipped.examples[i].answers).f1;
-    const double best_theirs = tasks::score_v1(theirs[i], shipped.examples[i].answers).f1;
-    our_f1 += 100 * best_ours / ours.size();
-    their_f1 += 100 * best_theirs / ours.size();
-    f1_difference.push_back(100 * (best_theirs - best_ours));
-  }
-  std::mt19937 engine(17);
-  std::uniform_int_distribution<size_t> pick(0, f1_difference.size() - 1);
-  std::vector<double> means;
-  for (int round = 0; round < 1000; ++round) {
-    double sum = 0;
-    for (size_t i = 0; i < f1_difference.size(); ++i) sum += f1_difference[pick(engine)];
-    means.push_back(sum / f1_difference.size());
-  }
-  const double mean = std::accumulate(means.begin(), means.end(), 0.0) / means.size();
-  double variance = 0;
-  for (double value : means) variance += (value - mean) * (value - mean) / (means.size() - 1);
-  const double error = std::sqrt(variance);
+  const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, ours, theirs);
   std::printf(
       "%zu questions: %d answers differ from ONNX Runtime's, %d from our own in another order of sums; F1 "
       "%.3f "
       "and %.3f, standard error of the difference %.3f\n",
-      ours.size(), found, floor, our_f1, their_f1, error);
-  EXPECT_GT(our_f1, 60.0);
+      ours.size(), found, floor, f1.f1_a, f1.f1_b, f1.standard_error);
+  EXPECT_GT(f1.f1_a, 60.0);
   EXPECT_GT(floor, 0) << "reordering the features has not reached the sums";
   EXPECT_LE(found, 1.2 * floor);
-  EXPECT_LE(std::fabs(our_f1 - their_f1), 2 * error);
+  EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error);
 }
 
 }  // namespace

@@ -1,0 +1,173 @@
+// The shipped model against what the originals gave for it: ranges of every calibration method, FP32 answers,
+// and for every method the answers of the fake-quantized model by the noise rule. All long: minutes of
+// forward passes.
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/json.h"
+#include "qdqbert/model/load_weights.h"
+#include "qdqbert/nn/block_cache.h"
+#include "qdqbert/tasks/paired_bootstrap.h"
+#include "qdqbert/tasks/squad_evaluation.h"
+#include "qdqbert/text/tokenizer.h"
+#include "qdqbert/train/calibrate.h"
+#include "qdqbert/train/evaluate.h"
+
+#include "tests/onnx/shipped_model.h"
+
+namespace qdqbert {
+namespace {
+
+namespace fs = std::filesystem;
+using train::CalibrationMethod;
+
+const fs::path kDirectory = fs::path(QDQBERT_SOURCE_DIR) / "models" / "minilm-l6-squad";
+
+struct Method {
+  std::string name;  ///< as in reference-amax.json
+  CalibrationMethod calibrator = CalibrationMethod::kMax;
+  std::optional<double> percentile;
+};
+
+/// The recorded methods, entropy last because it changes the histograms.
+std::vector<Method> recorded_methods() {
+  std::vector<Method> methods, last;
+  const Json recorded = read_json(kDirectory / "reference-amax.json");
+  for (const auto& [name, ranges] : recorded.items()) {
+    const size_t dash = name.find('-');
+    Method method{name, train::parse_calibration_method(name.substr(0, dash)), {}};
+    if (dash != std::string::npos) method.percentile = std::stod(name.substr(dash + 1));
+    (method.calibrator == CalibrationMethod::kEntropy ? last : methods).push_back(method);
+  }
+  methods.insert(methods.end(), last.begin(), last.end());
+  return methods;
+}
+
+/// The shipped float model after it has seen calibration-128.json in file order, 16 at a time, padded to 384.
+std::shared_ptr<model::PreTrainedModel> calibrated_model(const train::QuantOptions& options) {
+  nn::cache_large_tensors();
+  const auto loaded =
+      model::load_model("QDQBertForQuestionAnswering", kDirectory, train::quant_defaults(options));
+  const auto examples = tasks::read_squad(kDirectory / "calibration-128.json");
+  tasks::FeatureOptions feature_options;
+  feature_options.labels = false;
+  const auto features =
+      tasks::SquadFeatures::build(examples, text::Tokenizer::from_directory(kDirectory), feature_options);
+  size_t next = 0;
+  const auto source = [&]() -> std::optional<train::CalibrationBatch> {
+    constexpr size_t kBatch = 16;
+    std::vector<size_t> rows;
+    for (; next < features.size() && rows.size() < kBatch; ++next) rows.push_back(next);
+    if (rows.empty()) return std::nullopt;
+    return train::CalibrationBatch{static_cast<int64_t>(rows.size()),
+                                   train::batch_of(features, rows, features.width(0))};
+  };
+  train::collect_statistics(*loaded.model, source, static_cast<int64_t>(features.size()));
+  return loaded.model;
+}
+
+TEST(ShippedPtq, RangesOfEveryMethodAreTheReferences) {
+  // A histogram's edge is a float32; a sum taken in another order moves an activation, so a maximum, by a few
+  // last bits (2^-23 = 1.2e-7 each).
+  constexpr double kRelative = 1e-6;
+  const Json recorded = read_json(kDirectory / "reference-amax.json");
+  std::map<bool, std::shared_ptr<model::PreTrainedModel>> collections;  // by "is a maximum"
+  for (const Method& method : recorded_methods()) {
+    const bool by_maximum = method.calibrator == CalibrationMethod::kMax;
+    if (!collections.contains(by_maximum)) {
+      train::QuantOptions options;
+      options.calibrator = method.calibrator;
+      options.percentile = method.percentile;
+      collections[by_maximum] = calibrated_model(options);
+    }
+    model::PreTrainedModel& model = *collections[by_maximum];
+    train::load_ranges(model, method.calibrator, method.percentile);
+    double worst = 0;
+    int compared = 0;
+    for (const model::NamedQuantizer& item : model.named_quantizers()) {
+      const Json& wanted = recorded.at(method.name).at(item.name);
+      if (wanted.is_null()) continue;
+      ASSERT_TRUE(item.quantizer->has_amax()) << item.name;
+      const double found = item.quantizer->amax().item<double>(), range = wanted.get<double>();
+      EXPECT_NEAR(found, range, kRelative * range) << method.name << " " << item.name;
+      worst = std::max(worst, std::fabs(found - range) / range);
+      ++compared;
+    }
+    std::printf("%-20s %d ranges, largest relative difference %.2g\n", method.name.c_str(), compared, worst);
+    EXPECT_EQ(compared, 84);  // 14 inputs in each of 6 layers
+  }
+}
+
+std::vector<std::string> recorded_answers(const std::string& name,
+                                          const std::vector<tasks::SquadExample>& examples) {
+  const Json recorded = read_json(kDirectory / "reference-predictions" / (name + "-dev-1000.json.gz"));
+  std::vector<std::string> answers;
+  for (const auto& example : examples) answers.push_back(recorded.at(example.id).get<std::string>());
+  return answers;
+}
+
+tasks::SquadEvaluation evaluation_of(model::PreTrainedModel& model,
+                                     const testing::ShippedQuestions& shipped) {
+  constexpr int64_t kBatch = 16;
+  nn::cache_large_tensors();
+  const tasks::SquadLogits logits = train::predict_logits(model, shipped.features, kBatch);
+  return tasks::evaluate_squad(shipped.examples, shipped.features, logits, {}, true);
+}
+
+std::vector<std::string> answers_of(const tasks::SquadEvaluation& evaluation) {
+  std::vector<std::string> answers;
+  for (const auto& answer : evaluation.answers) answers.push_back(answer.text);
+  return answers;
+}
+
+TEST(ShippedPtq, FloatAnswersAreTheReferences) {
+  const auto shipped = testing::shipped_questions(1000);
+  const auto evaluation = evaluation_of(*testing::shipped_model(""), shipped);
+  EXPECT_EQ(answers_of(evaluation), recorded_answers("fp32", shipped.examples));
+  // The model's README gives the scores with four decimals.
+  EXPECT_NEAR(evaluation.metrics.at("exact_match").get<double>(), 71.8, 5e-5);
+  EXPECT_NEAR(evaluation.metrics.at("f1").get<double>(), 81.5766, 5e-5);
+}
+
+class ScoreOfMethod : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ScoreOfMethod, EqualsTheReferencesByTheNoiseRule) {
+  const auto shipped = testing::shipped_questions(1000);
+  const auto reordered = testing::shipped_model(GetParam());
+  testing::reorder_features(*reordered);
+  const auto ours = evaluation_of(*testing::shipped_model(GetParam()), shipped);
+  const auto answers = answers_of(ours), again = answers_of(evaluation_of(*reordered, shipped)),
+             theirs = recorded_answers(GetParam(), shipped.examples);
+  const double floor = tasks::share_of_differing_answers(answers, again),
+               found = tasks::share_of_differing_answers(answers, theirs);
+  const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, answers, theirs);
+  std::printf(
+      "%-20s EM %.2f F1 %.4f, reference F1 %.4f (standard error of the difference %.4f); %.1f %% of answers "
+      "differ from the reference's, %.1f %% from our own in another order of sums\n",
+      GetParam().c_str(), ours.metrics.at("exact_match").get<double>(), f1.f1_a, f1.f1_b, f1.standard_error,
+      100 * found, 100 * floor);
+  EXPECT_GT(floor, 0) << "reordering the features has not reached the sums";
+  EXPECT_LE(found, 1.2 * floor);
+  EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error);
+}
+
+std::vector<std::string> method_names() {
+  std::vector<std::string> names;
+  for (const Method& method : recorded_methods()) names.push_back(method.name);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(ShippedPtq, ScoreOfMethod, ::testing::ValuesIn(method_names()),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name)
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace qdqbert
