@@ -211,7 +211,7 @@ TEST_F(EngineVerbs, ControlCEndsAConversation) {
   EXPECT_EQ(talk.end(SIGINT), 1);
 }
 
-TEST_F(EngineVerbs, EvaluateAsTheOriginalsScript) {
+TEST_F(EngineVerbs, S19_EvaluateAsTheOriginalsScript) {
   const auto result = good({"evaluate-onnx",
                             "--onnx_model_path",
                             model_ + "/model.onnx",
@@ -362,7 +362,7 @@ TEST_F(EngineVerbs, BenchWithMixedLengthsRunsWholeRounds) {
   EXPECT_NEAR(std::remainder(sequences({"--lengths", scratch_ / "lengths", "--batch", "1"}), 3), 0, 1e-6);
 }
 
-TEST_F(EngineVerbs, BenchAsTrtexec) {
+TEST_F(EngineVerbs, S18_BenchAsTrtexec) {
   const auto result =
       good({"bench", "--onnx=" + model_ + "/model.onnx", "--explicitBatch", "--workspace=16384", "--int8",
             "--shapes=input_ids:4x16,attention_mask:4x16,token_type_ids:4x16", "--verbose", "--duration=0",
@@ -374,7 +374,7 @@ TEST_F(EngineVerbs, BenchAsTrtexec) {
 }
 
 // Specification 7.2: one warm-up and 2,000 runs of ones.
-TEST_F(EngineVerbs, BenchAsTheOnnxRuntimeScript) {
+TEST_F(EngineVerbs, S20_BenchAsTheOnnxRuntimeScript) {
   const auto result = good({"bench", model_, "--like-ort-script", "--json", scratch_ / "b.json"});
   EXPECT_THAT(result.out, MatchesRegex("Create inference session...\nWarm up phase...\nStart inference...\n"
                                        "Average Inference Time = [0-9]+\\.[0-9][0-9][0-9] ms\n"));

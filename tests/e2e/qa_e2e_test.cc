@@ -57,6 +57,41 @@ class QaTest : public ::testing::Test {
     return inspected(scratch_ / (name + "/model.onnx"), name + ".json");
   }
 
+  /// Answers of evaluate-onnx to the questions, in `precision`: "", "--fp16" or "--int8".
+  Json evaluated_onnx(const std::string& directory, const std::string& precision) const {
+    std::vector<std::string> words = {"evaluate-onnx",
+                                      "--onnx_model_path",
+                                      directory + "/model.onnx",
+                                      "--output_dir",
+                                      scratch_ / "onnx_scores",
+                                      "--tokenizer_name",
+                                      model_,
+                                      "--validation_file",
+                                      squad_,
+                                      "--max_seq_length",
+                                      "128",
+                                      "--doc_stride",
+                                      "32",
+                                      "--per_device_eval_batch_size",
+                                      "64",
+                                      "--seed",
+                                      "42"};
+    if (!precision.empty()) words.push_back(precision);
+    const CommandResult result = run_command(words);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.out, HasSubstr("Average Inference Time = "));
+    EXPECT_THAT(result.out, HasSubstr("Evaluation metrics: {'exact_match': "));
+    return read_json(fs::path(scratch_ / "onnx_scores") / "eval_predictions.json");
+  }
+
+  /// Share of equal answers.
+  static double agreement(const Json& a, const Json& b) {
+    EXPECT_EQ(a.size(), b.size());
+    size_t equal = 0;
+    for (const auto& [id, text] : a.items()) equal += b.at(id) == text ? 1 : 0;
+    return static_cast<double>(equal) / static_cast<double>(a.size());
+  }
+
   Json inspected(const std::string& model, const std::string& name) const {
     const auto result = run_command({"inspect", model, "--json", scratch_ / name});
     EXPECT_EQ(result.code, 0) << result.err;
@@ -167,6 +202,11 @@ TEST_F(QaTest, S22_ExportFloat) {
   EXPECT_EQ(nodes_of(facts, "QuantizeLinear"), 0);
   EXPECT_EQ(nodes_of(facts, "DequantizeLinear"), 0);
   EXPECT_GT(nodes_of(facts, "MatMul"), 0);
+  qa(model_, scratch_ / "float_scores", {"--do_eval", "--quant-disable", "--validation_file", squad_});
+  const Json expected = read_json(fs::path(scratch_ / "float_scores") / "eval_predictions.json");
+  EXPECT_EQ(agreement(evaluated_onnx(scratch_ / "onnx", ""), expected), 1);
+  // Eight bits of mantissa decide between near-equal answers of a model with random weights otherwise.
+  EXPECT_GT(agreement(evaluated_onnx(scratch_ / "onnx", "--fp16"), expected), 0.5);
 }
 
 // S23: post-training quantization, calibrated and scored in one run.
@@ -205,6 +245,12 @@ TEST_F(QaTest, S24_ExportAfterPostTrainingQuantization) {
         range.at(fmt::format("bert.encoder.layer.1.attention.self.{}_input_quantizer", name)).get<double>();
     EXPECT_NEAR(scale_of(facts, {"layer.1", name}).get<double>(), amax / 127, 1e-6 * amax) << name;
   }
+  // The integer kernels and the fake-quantized model round the same sums in another order.
+  qa(directory, scratch_ / "fake_scores", {"--do_eval", "--validation_file", squad_});
+  const Json expected = read_json(fs::path(scratch_ / "fake_scores") / "eval_predictions.json");
+  const double equal = agreement(evaluated_onnx(scratch_ / "onnx", "--int8"), expected);
+  std::printf("answers of the engine equal to those of the fake-quantized model: %.3f\n", equal);
+  EXPECT_GT(equal, 0.8);
 }
 
 // S25: the README's table of options: --quant-per-tensor, --fuse-qkv, --clip-gelu N.
