@@ -27,6 +27,7 @@ from models import SIZES, Models, operations
 
 PEERS = [name for name, about in ENGINES.items() if about["worker"] != "ours"]
 SHORT = ["ours", "ort-u8s8", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
+SHORT_LARGE = ["ours", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
 CAPPED = ["ours", "ov-f32", "ov-qdq-f32"]
 BEST_OF = {
     "openvino": [name for name in PEERS if name.startswith("ov-")],
@@ -51,7 +52,7 @@ def rows_of(groups, full):
         rows += [("minilm", "minilm-l6", s, b, None, everybody if full else SHORT) for s, b in SHAPES]
     if "large" in groups:
         shapes = SHAPES if full else [(128, 8), (384, 1)]
-        rows += [("large", "bert-large", s, b, None, everybody if full else SHORT) for s, b in shapes]
+        rows += [("large", "bert-large", s, b, None, everybody if full else SHORT_LARGE) for s, b in shapes]
     if "tiny" in groups:
         rows += [("tiny", "tiny", s, b, None, everybody) for s, b in SHAPES[:2]]
     return rows
@@ -287,7 +288,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--seconds", type=float, default=0.6, help="of one engine's turn")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of one engine's turn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--patience", type=float, default=2.5, help="modes this much slower than their maker's best get one turn"
@@ -296,6 +297,7 @@ def main():
         "--rows", default="base,caps,mixed,minilm,large", help="groups: base, caps, mixed, minilm, large, tiny"
     )
     parser.add_argument("--full", action="store_true", help="every shape, engine, round and text")
+    parser.add_argument("--prepare", action="store_true", help="only make the model files, which are kept")
     parser.add_argument("--without", default="", help="engines to leave out, with commas between")
     parser.add_argument("--texts", type=int, default=128, help="texts of the mixed row")
     parser.add_argument("--budget", type=int, default=3072, help="tokens of our batches in the mixed row")
@@ -336,6 +338,11 @@ def main():
                 json.dump(figures, file, indent=2)
                 file.write("\n")
 
+    if options.prepare:
+        for _, size, _, _, _, engines in rows_of(groups, options.full):
+            for form in dict.fromkeys(["float", "qdq", *(ENGINES[engine]["form"] for engine in engines)]):
+                models.path(size, form)
+        return
     if os.path.exists(options.binary) and "base" in groups:
         figures["bench"] = bench_verb(options, models, "bert-base")
     for group, size, seq, batch, cap, engines in rows_of(groups, options.full):
