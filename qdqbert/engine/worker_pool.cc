@@ -13,6 +13,11 @@ namespace {
 /// core between requests.
 constexpr int kSpins = 1500;
 
+/// Parts of the gate: the lower half counts the workers inside, then one bit, then the number of the job.
+constexpr uint64_t kInside = (uint64_t{1} << 32) - 1;
+constexpr uint64_t kOpen = uint64_t{1} << 32;
+constexpr uint64_t kJob = uint64_t{1} << 33;
+
 }  // namespace
 
 WorkerPool::WorkerPool(int threads) {
@@ -20,8 +25,8 @@ WorkerPool::WorkerPool(int threads) {
     for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { work(worker); });
   } catch (const std::system_error& error) {
     stopping_ = true;
-    generation_.fetch_add(1);
-    generation_.notify_all();
+    gate_.fetch_add(kJob);
+    gate_.notify_all();
     for (std::thread& thread : workers_) thread.join();
     fail<SystemError>("[threads] only {} of {} threads could be started: {}", workers_.size() + 1, threads,
                       error.what());
@@ -30,8 +35,8 @@ WorkerPool::WorkerPool(int threads) {
 
 WorkerPool::~WorkerPool() {
   stopping_ = true;
-  generation_.fetch_add(1);
-  generation_.notify_all();
+  gate_.fetch_add(kJob);
+  gate_.notify_all();
   for (std::thread& thread : workers_) thread.join();
 }
 
@@ -45,21 +50,24 @@ void WorkerPool::claim(int worker) {
 }
 
 void WorkerPool::work(int worker) {
-  uint64_t seen = 0;
+  uint64_t done = 0;  // the last job that this worker took part in
+  int spins = 0;
   while (true) {
-    int spins = 0;
-    uint64_t now;
-    while ((now = generation_.load(std::memory_order_acquire)) == seen) {
+    uint64_t gate = gate_.load(std::memory_order_acquire);
+    if (stopping_.load(std::memory_order_relaxed)) return;
+    if ((gate & kOpen) == 0 || gate / kJob == done) {
       if (++spins < kSpins) {
         __builtin_ia32_pause();
       } else {
-        generation_.wait(seen, std::memory_order_acquire);
+        gate_.wait(gate, std::memory_order_acquire);
       }
+      continue;
     }
-    seen = now;
-    if (stopping_.load(std::memory_order_relaxed)) return;
+    if (!gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire)) continue;
+    done = gate / kJob;
     claim(worker);
-    busy_.fetch_sub(1, std::memory_order_release);
+    gate_.fetch_sub(1, std::memory_order_release);
+    spins = 0;
   }
 }
 
@@ -69,12 +77,13 @@ void WorkerPool::run_erased(size_t count, Call call, const void* context) {
   context_ = context;
   next_.store(0, std::memory_order_relaxed);
   if (workers_.empty() || count < 2) return claim(0);
-  busy_.store(workers_.size(), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  // The gate is closed and nobody is inside.
+  gate_.fetch_add(kJob + kOpen, std::memory_order_release);
+  gate_.notify_all();
   claim(0);
-  // A worker that lost its processor to another process needs this one to get on.
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+  gate_.fetch_sub(kOpen, std::memory_order_relaxed);
+  // A worker that lost its processor in the middle of a task needs this one to get on.
+  for (int spins = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
     if (spins < kSpins) {
       __builtin_ia32_pause();
     } else {

@@ -41,10 +41,11 @@ class WorkerPool {
   void claim(int worker);
 
   std::vector<std::thread> workers_;
-  // One word that workers spin on; a job is published by increasing it.
-  alignas(64) std::atomic<uint64_t> generation_{0};
+  // One word that workers spin on: number of the job, whether it takes in workers, and how many are at it. A
+  // job ends when its tasks are done, not when all workers have looked at it: one that lost its processor to
+  // another process holds nobody up.
+  alignas(64) std::atomic<uint64_t> gate_{0};
   alignas(64) std::atomic<size_t> next_{0};
-  alignas(64) std::atomic<size_t> busy_{0};
   size_t count_ = 0;
   Call call_ = nullptr;
   const void* context_ = nullptr;
