@@ -39,13 +39,13 @@ Tensor centered(const Call& call, const Tensor& codes, const Tensor* zero_point,
 /// Exact modulo 2^32.
 Tensor integer_product(const Call& call, const Tensor& a, const Tensor& b) {
   const MatMulShape shape = matmul_shape(call, a.shape, b.shape);
-  const auto [m, n, k] = std::tie(shape.m, shape.n, shape.k);
+  const int64_t m = shape.m, n = shape.n, k = shape.k;
   WritableTensor out = call.allocate(DType::kI32, shape.out);
   std::memset(out.data, 0, out.tensor.bytes.size());
   const auto *left = a.as<uint32_t>().data(), *right = b.as<uint32_t>().data();
   auto* to = out.as<uint32_t>();
   const auto matrices = static_cast<int64_t>(shape.a_matrix.size());
-  call.parallel(matrices * m, 8, [&, m = m, n = n, k = k](int64_t begin, int64_t end) {
+  call.parallel(matrices * m, 8, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const auto matrix = static_cast<size_t>(row / m);
       const uint32_t* x = left + (shape.a_matrix[matrix] * m + row % m) * k;

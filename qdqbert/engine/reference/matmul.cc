@@ -26,7 +26,7 @@ void multiply_plain(int64_t m, int64_t n, int64_t k, const T* a, const T* b, T* 
 Tensor product(const Call& call, const Tensor& a, const Tensor& b) {
   call.require_same_type(a, b);
   const MatMulShape shape = matmul_shape(call, a.shape, b.shape);
-  const auto [m, n, k] = std::tie(shape.m, shape.n, shape.k);
+  const int64_t m = shape.m, n = shape.n, k = shape.k;
   WritableTensor out = call.allocate(a.dtype, shape.out);
   with_type(call, a.dtype, ArithmeticTypes{}, [&]<class T>(Type<T>) {
     const T *left = a.as<T>().data(), *right = b.as<T>().data();
