@@ -301,6 +301,7 @@ def main():
     parser.add_argument("--without", default="", help="engines to leave out, with commas between")
     parser.add_argument("--texts", type=int, default=128, help="texts of the mixed row")
     parser.add_argument("--budget", type=int, default=3072, help="tokens of our batches in the mixed row")
+    parser.add_argument("--models", help="directory for the model files; BUILD/benchmarks/models by default")
     parser.add_argument("--squad", default="data/squad-v1.1-dev.json.gz")
     parser.add_argument("--vocab", default="data/bert-base-uncased-vocab.txt")
     parser.add_argument("--json", help="write the figures to this file")
@@ -312,9 +313,8 @@ def main():
     import onnxruntime
     import openvino
 
-    models = Models(
-        os.path.join(options.build, "benchmarks", "models"), os.path.join(options.build, "bin", "make_model")
-    )
+    directory = options.models or os.path.join(options.build, "benchmarks", "models")
+    models = Models(directory, os.path.join(options.build, "bin", "make_model"))
     field = Field(models, options.engine_worker, options.threads, models.directory)
     comparison = Comparison(options, field)
     groups = options.rows.split(",")
@@ -340,7 +340,7 @@ def main():
 
     if options.prepare:
         for _, size, _, _, _, engines in rows_of(groups, options.full):
-            for form in dict.fromkeys(["float", "qdq", *(ENGINES[engine]["form"] for engine in engines)]):
+            for form in dict.fromkeys(["float", "qdq", "int8-weights", *(ENGINES[engine]["form"] for engine in engines)]):
                 models.path(size, form)
         return
     if os.path.exists(options.binary) and "base" in groups:
