@@ -14,6 +14,7 @@
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
 #include "qdqbert/engine/reference/operators.h"
+#include "qdqbert/engine/worker_pool.h"
 
 namespace qdqbert::engine {
 
@@ -69,6 +70,9 @@ struct Session::State {
   std::condition_variable returned;
   std::vector<std::unique_ptr<Execution>> idle;  ///< streams that no request uses
   int streams_made = 0;
+
+  std::mutex unpacked_mutex;                  ///< held by the request that uses the pool below
+  std::unique_ptr<WorkerPool> unpacked_pool;  ///< of graphs that do not run packed
 
   /// A stream for one request; given back when the object goes.
   class Lease {
@@ -143,6 +147,7 @@ void Session::State::load(const fs::path& model) {
     const std::string missing = reference::unsupported(node);
     if (!missing.empty()) fail("[session] {}: node {} cannot run: {}", graph.name, node.name, missing);
   }
+  unpacked_pool = std::make_unique<WorkerPool>(threads);
   steps.push_back({"the whole graph", "float, unpacked", "reference", reason, 0, 0, 0});
 }
 
@@ -275,7 +280,10 @@ std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& bat
     inputs.push_back(std::move(tensor.tensor));
   }
   const auto before = std::chrono::steady_clock::now();
-  const std::vector<Tensor> results = reference::run(graph, inputs);
+  // A second request at the same time computes on its own thread.
+  const std::unique_lock shared(unpacked_mutex, std::try_to_lock);
+  const std::vector<Tensor> results =
+      reference::run(graph, inputs, {.pool = shared ? unpacked_pool.get() : nullptr});
   if (profile)
     profile->step_nanoseconds = {
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)

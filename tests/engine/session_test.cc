@@ -212,5 +212,30 @@ TEST(Session, RefusesBadRequestsAndStaysUsable) {
   for (size_t o = 0; o < before.size(); ++o) EXPECT_TRUE(same_bits(before[o].values, after[o].values));
 }
 
+TEST(Session, UnpackedGraphsGiveTheSameBitsToManyThreads) {
+  const fs::path file = exact_files().front();
+  SessionOptions options;
+  options.general_mask = true;
+  options.threads = 1;
+  const std::vector<int64_t> ids(4 * 19, 1), mask(4 * 19, 1);
+  const PaddedBatch<int64_t> batch{4, 19, ids, mask, {}};
+  const std::vector<Output> expected = Session(file, options).run(batch);
+  options.threads = 3;
+  const Session session(file, options);
+  ASSERT_FALSE(session.packed());
+  std::vector<std::thread> threads;
+  std::vector<int> wrong(3, 0);
+  for (size_t i = 0; i < wrong.size(); ++i)
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 3; ++round) {
+        const std::vector<Output> outputs = session.run(batch);
+        for (size_t o = 0; o < expected.size(); ++o)
+          if (!same_bits(outputs[o].values, expected[o].values)) ++wrong[i];
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, std::vector<int>(3, 0));
+}
+
 }  // namespace
 }  // namespace qdqbert::engine
