@@ -25,14 +25,12 @@ bool LineReader::take(Line& line) {
     // Only the beginning of a line that is too long is kept; the rest is read and forgotten.
     buffer_.resize(begin_ + longest_ + 1);
     searched_ = buffer_.size();
-    cutting_ = true;
     return false;
   }
   if (!whole && size == 0) return false;
   line.text = buffer_.substr(begin_, std::min(size, longest_));
-  line.too_long = cutting_ || size > longest_;
+  line.too_long = size > longest_;
   line.number = ++lines_;
-  cutting_ = false;
   begin_ = whole ? end + 1 : buffer_.size();
   searched_ = begin_;
   if (begin_ > buffer_.size() / 2) {

@@ -35,7 +35,7 @@ class LineReader {
   std::string buffer_;
   size_t begin_ = 0, searched_ = 0;
   int64_t lines_ = 0;
-  bool ended_ = false, cutting_ = false;
+  bool ended_ = false;
 };
 
 struct QuestionRequest {

@@ -294,8 +294,8 @@ TEST_F(EngineVerbs, EvaluateInFloatAndHalfAndWithoutAnswers) {
   EXPECT_EQ(read_json(scratch_ / "scores/eval_null_odds.json").size(), 3U);
 }
 
-// The original strips white space in front of questions here, and only here.
-TEST_F(EngineVerbs, EvaluateStripsQuestions) {
+// The original strips it here, and only here; no token comes from it.
+TEST_F(EngineVerbs, WhiteSpaceBeforeQuestionsChangesNothing) {
   const auto evaluated = [&] {
     testing::write_squad(squad_, questions_);
     good({"evaluate-onnx", "--onnx_model_path", model_, "--tokenizer_name", model_, "--validation_file",
