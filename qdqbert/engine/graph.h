@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "qdqbert/base/dtype.h"
+#include "qdqbert/base/mapped_file.h"
 
 namespace qdqbert::engine {
 
@@ -78,6 +79,8 @@ struct Graph {
   std::vector<Value> values;
   std::vector<Node> nodes;
   std::vector<ValueId> inputs, outputs;
+  /// What constants point into. Their pages can be given back once weights are packed.
+  std::vector<std::shared_ptr<const MappedFile>> files;
 
   ValueId add_value(std::string value_name);
   ValueId add_constant(std::string value_name, Tensor tensor);

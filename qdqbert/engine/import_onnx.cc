@@ -109,6 +109,7 @@ class Importer {
            kNewestOpset);
     read_graph(graph);
     sort_nodes();
+    graph_.files = tensors_.files();
     return std::move(graph_);
   }
 
@@ -498,7 +499,9 @@ class Importer {
 
 Graph import_onnx(const fs::path& path) {
   const auto file = MappedFile::open(path);
-  return Importer(path.string(), path.parent_path(), file, file.get()).import(file->bytes());
+  Graph graph = Importer(path.string(), path.parent_path(), file, file.get()).import(file->bytes());
+  graph.files.push_back(file);
+  return graph;
 }
 
 Graph import_onnx(Bytes bytes, std::shared_ptr<const void> owner, const std::string& name,

@@ -36,6 +36,13 @@ class TensorReader {
   /// converted. Throws InputError as import_onnx says.
   std::pair<std::string, Tensor> read(std::span<const std::byte> message, const std::string& where);
 
+  /// External data files that were mapped.
+  std::vector<std::shared_ptr<const MappedFile>> files() const {
+    std::vector<std::shared_ptr<const MappedFile>> all;
+    for (const auto& [location, file] : files_) all.push_back(file);
+    return all;
+  }
+
  private:
   struct Fields;
   Fields read_fields(std::span<const std::byte> message, const std::string& where) const;

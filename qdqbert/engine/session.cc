@@ -136,6 +136,7 @@ void Session::State::load(const fs::path& model) {
     fused = to_text(graph);
   }
   if (plan) {
+    for (const auto& file : graph.files) file->release_pages();
     graph = Graph{};
     for (const auto& step : plan->steps) steps.push_back(step->info);
     vocabulary = plan->vocabulary;
