@@ -111,9 +111,16 @@ struct Session::State {
     if (position >= plan->positions)
       fail("[session] a text has {} tokens, the model has {} positions", position + 1, plan->positions);
   }
+  /// Whether the graph reads [questions, choices, S].
+  bool by_choices = false;
+  void check_choices(size_t texts, size_t choices) const {
+    if (!by_choices && choices > 0) fail("[session] {} choices for a model that has none", choices);
+    if (by_choices && (choices == 0 || texts % choices != 0))
+      fail("[session] {} texts with {} choices each, for a multiple-choice model", texts, choices);
+  }
   /// `padded_rows`: for each token its row of [B * S]; empty for packed output.
   std::vector<Output> run_packed(const PackedBatch& batch, const std::vector<uint32_t>& padded_rows,
-                                 size_t texts, size_t length, Profile* profile);
+                                 size_t texts, size_t length, size_t choices, Profile* profile);
   template <class Integer>
   std::vector<Output> run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile);
   template <class Integer>
@@ -124,6 +131,8 @@ void Session::State::load(const fs::path& model) {
   graph = import_onnx(model_file(model));
   check_quantization(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
+  for (const ValueId id : graph.inputs)
+    if (graph.values[id].shape && graph.values[id].shape->size() == 3) by_choices = true;
   std::string reason = "the session was opened with a general mask";
   if (!options.general_mask) {
     Graph rewritten = graph;
@@ -217,7 +226,7 @@ PackedBatch Session::State::pack(const PackedTexts& texts) const {
 
 std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
                                                const std::vector<uint32_t>& padded_rows, size_t texts,
-                                               size_t length, Profile* profile) {
+                                               size_t length, size_t choices, Profile* profile) {
   Lease lease(*this);
   Execution& execution = *lease;
   execution.begin(batch);
@@ -239,6 +248,7 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
     if (by_token && !padded) out.shape = {static_cast<int64_t>(batch.tokens())};
     if (by_token && padded) out.shape = {static_cast<int64_t>(texts), static_cast<int64_t>(length)};
     if (!by_token) out.shape = {static_cast<int64_t>(texts)};
+    if (from.by_choices) out.shape = {static_cast<int64_t>(texts / choices), static_cast<int64_t>(choices)};
     if (from.keeps_columns && !from.by_choices) out.shape.push_back(static_cast<int64_t>(from.columns));
     const size_t rows = execution.rows(from.rows);
     out.values.assign((padded ? texts * length : rows) * from.columns, 0.0f);
@@ -253,7 +263,9 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
 
 template <class Integer>
 std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile) {
-  const Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
+  Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
+  if (by_choices)
+    shape = {shape[0] / static_cast<int64_t>(batch.choices), static_cast<int64_t>(batch.choices), shape[1]};
   std::vector<Tensor> inputs;
   for (const ValueId id : graph.inputs) {
     const Value& input = graph.values[id];
@@ -298,6 +310,7 @@ std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& bat
 template <class Integer>
 std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profile* profile) {
   check_sizes(batch);
+  check_choices(batch.batch, batch.choices);
   if (!plan) return run_unpacked(batch, profile);
   const PackedBatch packed = pack(batch);
   std::vector<uint32_t> padded_rows;
@@ -306,7 +319,7 @@ std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profi
     for (size_t t = 0; t < packed.segments[b].length; ++t)
       padded_rows.push_back(static_cast<uint32_t>(
           b * batch.length + static_cast<size_t>(packed.position_ids[packed.segments[b].begin + t])));
-  return run_packed(packed, padded_rows, batch.batch, batch.length, profile);
+  return run_packed(packed, padded_rows, batch.batch, batch.length, batch.choices, profile);
 }
 
 Session::Session(const fs::path& model, const SessionOptions& options) : state_(std::make_unique<State>()) {
@@ -333,7 +346,8 @@ std::vector<Output> Session::run(const PaddedBatch<int32_t>& batch, Profile* pro
 std::vector<Output> Session::run(const PackedTexts& texts, Profile* profile) const {
   if (!state_->plan) fail("[session] the graph does not run packed: {}", state_->steps[0].note);
   const PackedBatch packed = state_->pack(texts);
-  return state_->run_packed(packed, {}, packed.segments.size(), packed.longest, profile);
+  state_->check_choices(packed.segments.size(), texts.choices);
+  return state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);
 }
 
 bool Session::packed() const {

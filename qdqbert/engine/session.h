@@ -40,12 +40,14 @@ template <class Integer>
 struct PaddedBatch {
   size_t batch = 0, length = 0;
   std::span<const Integer> input_ids, attention_mask, token_type_ids;
+  size_t choices = 0;  ///< multiple choice only
 };
 
 /// Texts one after the other, without padding. Text b is [offsets[b], offsets[b + 1]).
 struct PackedTexts {
   std::span<const int32_t> input_ids, token_type_ids;  ///< [T]; empty types: all zero
   std::span<const uint32_t> offsets;                   ///< [B + 1], ascending, the first is 0
+  size_t choices = 0;                                  ///< multiple choice only
 };
 
 /// A graph output. For padded input the file's own shape ([B, S], [B, labels], ...) with 0 at padding
