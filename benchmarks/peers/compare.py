@@ -28,7 +28,7 @@ from models import SIZES, Models, operations
 PEERS = [name for name, about in ENGINES.items() if about["worker"] != "ours"]
 SHORT = ["ours", "ort-u8s8", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
 SHORT_LARGE = ["ours", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
-CAPPED = ["ours", "ov-f32", "ov-qdq-f32"]
+CAPPED = ["ours", "ov-f32", "ov-qdq-f32", "ov-qdq-f32-streams"]
 BEST_OF = {
     "openvino": [name for name in PEERS if name.startswith("ov-")],
     "onnxruntime_int8": ["ort-qdq", "ort-u8s8", "ort-dynamic"],
@@ -243,23 +243,34 @@ def print_row(row):
     sys.stdout.flush()
 
 
-def bench_verb(options, models, size):
-    """Latency, memory and share of the measured peak as `qdqbert bench` reports them."""
+def bench_verb(options, models, size, caps):
+    """Latency, memory and share of the measured peak as `qdqbert bench` reports them; under each cap for its peak."""
     found = {}
-    for form in ("int8-weights", "qdq"):
+    for name, form, more in [("int8-weights", "int8-weights", []), ("qdq", "qdq", [])] + [
+        (cap, "qdq", ["--isa", cap]) for cap in caps
+    ]:
         path = os.path.join(models.directory, "bench.json")
         command = [options.binary, "bench", models.path(size, form), "--batch", "8", "--seq", "128", "--json", path]
-        command += ["--threads", str(options.threads), "--seconds", str(2 * options.seconds)]
+        command += ["--threads", str(options.threads), "--seconds", str(2 * options.seconds), *more]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
             with open(path, encoding="utf-8") as file:
-                found[form] = json.load(file)
-            share, memory = found[form].get("share_of_peak"), found[form].get("peak_rss_mb")
-            latency = found[form].get("latency_ms", {}).get("median")
-            print(f"bench {size} {form}: {latency} ms a batch, share of peak {share}, {memory} MB", flush=True)
+                found[name] = json.load(file)
+            share, memory = found[name].get("share_of_peak"), found[name].get("peak_rss_mb")
+            latency = found[name].get("latency_ms", {}).get("median")
+            print(f"bench {size} {name}: {latency} ms a batch, share of peak {share}, {memory} MB", flush=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            print(f"bench {size} {form}: {getattr(error, 'stderr', error)}", flush=True)
+            print(f"bench {size} {name}: {getattr(error, 'stderr', error)}", flush=True)
     return found
+
+
+def command_of(parser, options):
+    """The command as it can be repeated elsewhere: without where this machine keeps its files."""
+    words = ["benchmarks/peers/compare.py"]
+    for name in ("threads", "seconds", "rounds", "rows", "without", "texts", "budget", "patience"):
+        if getattr(options, name) != parser.get_default(name):
+            words.append(f"--{name} {getattr(options, name)}")
+    return " ".join(words + ["--full"] * options.full)
 
 
 def cpu_flags():
@@ -323,7 +334,7 @@ def main():
         "threads": options.threads,
         "date": time.strftime("%Y-%m-%d"),
         "versions": {"onnxruntime": onnxruntime.__version__, "openvino": openvino.__version__.split("-")[0]},
-        "command": " ".join(["benchmarks/peers/compare.py", *sys.argv[1:]]),
+        "command": command_of(parser, options),
         "rows": [],
         "bench": {},
     }
@@ -340,12 +351,16 @@ def main():
 
     if options.prepare:
         for _, size, _, _, _, engines in rows_of(groups, options.full):
-            for form in dict.fromkeys(["float", "qdq", "int8-weights", *(ENGINES[engine]["form"] for engine in engines)]):
+            for form in dict.fromkeys(
+                ["float", "qdq", "int8-weights", *(ENGINES[engine]["form"] for engine in engines)]
+            ):
                 models.path(size, form)
         return
-    if os.path.exists(options.binary) and "base" in groups:
-        figures["bench"] = bench_verb(options, models, "bert-base")
-    for group, size, seq, batch, cap, engines in rows_of(groups, options.full):
+    rows = rows_of(groups, options.full)
+    if os.path.exists(options.binary) and "tiny" not in groups:
+        caps = dict.fromkeys(cap for _, _, _, _, cap, _ in rows if cap and comparison.has[cap])
+        figures["bench"] = bench_verb(options, models, "bert-base", caps)
+    for group, size, seq, batch, cap, engines in rows:
         if cap and not comparison.has[cap]:
             continue
         figures["rows"].append(comparison.row(group, size, seq, batch, cap, engines))

@@ -66,25 +66,44 @@ def engine_table(rows, title):
     return lines + [""]
 
 
-def bars_table(rows):
-    lines = ["| what | bar | aim | measured | against |", "| --- | ---: | ---: | ---: | --- |"]
+def matches(row, key, group, seq, batch):
+    return row["group"] == group and seq in (None, row.get("seq")) and batch in (None, row.get("batch")) and key in row
+
+
+def share_of_peak(bench, row, name):
+    """Of the peak of INT8 products that `qdqbert bench` measured with all threads under the same cap."""
+    peak = bench.get(row.get("cap") or "qdq", {}).get("peak_gops")
+    gops = row["results"][name].get("gops")
+    return f"{100 * gops / peak:.0f} %" if peak and gops else ""
+
+
+def bars_table(rows, bench):
+    lines = ["| what | bar | aim | measured | share of the peak | against | its share |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | --- | ---: |")
     for what, (group, seq, batch), key, bar, aim in BARS:
         for row in rows:
-            if (
-                row["group"] != group
-                or (seq and row["seq"] != seq)
-                or (batch and row["batch"] != batch)
-                or key not in row
-            ):
+            if not matches(row, key, group, seq, batch):
                 continue
             where = "" if seq or group == "mixed" else f", {shape(row)}"
             where += f", `{row['cap']}`" if row.get("cap") else ""
-            peer = label(row[key.replace("times_", "best_")])
+            peer = row[key.replace("times_", "best_")]
             mark = "" if row[key] >= bar else " (not reached)"
-            lines.append(
-                f"| {what}{where} | {bar}× | {f'{aim}×' if aim else ''} | **{row[key]:.2f}×**{mark} | {peer} |"
-            )
-    return lines + [""]
+            cells = [
+                what + where,
+                f"{bar}×",
+                f"{aim}×" if aim else "",
+                f"**{row[key]:.2f}×**{mark}",
+                share_of_peak(bench, row, row["best_ours"]),
+                label(peer),
+                share_of_peak(bench, row, peer),
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines + [
+        "",
+        "The peak is that of INT8 products, as `qdqbert bench` measures it with all threads in the same run. While both",
+        "sides multiply in INT8, no ratio can be larger than 100 % over the other side's share.",
+        "",
+    ]
 
 
 def bench_table(bench):
@@ -123,7 +142,7 @@ def section(figures):
     ]
     rows = figures["rows"]
     if any("best_ours" in row for row in rows):
-        lines += bars_table(rows)
+        lines += bars_table(rows, figures.get("bench") or {})
     for group, title in (
         ("base", "BERT-base"),
         ("minilm", "MiniLM-L6-H384"),
