@@ -1,6 +1,6 @@
-// The noise rule for the whole model: ONNX Runtime on the exported shipped model against our fake-quantized
-// one. Rounding alone makes answers differ, so the yardstick is our own model against itself with its
-// features in another order, which changes nothing but the order of sums.
+// The noise rule for the whole model: ONNX Runtime and our engine on the exported shipped model against our
+// fake-quantized one. Rounding alone makes answers differ, so the yardstick is our own model against itself
+// with its features in another order, which changes nothing but the order of sums.
 //
 // Runs in three steps that share a folder: Writes (this file), tests/peer/run_logits.py, Compares (this
 // file).
@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/session.h"
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/model/onnx_export.h"
 #include "qdqbert/tasks/paired_bootstrap.h"
@@ -87,6 +88,26 @@ Logits recorded_logits(const tasks::SquadFeatures& features) {
   return logits;
 }
 
+/// What the engine's integer kernels make of the exported file.
+Logits engine_logits(const tasks::SquadFeatures& features) {
+  Logits logits{std::vector<std::vector<float>>(features.size()),
+                std::vector<std::vector<float>>(features.size())};
+  const engine::Session session(folder() / "model.onnx");
+  EXPECT_TRUE(session.bit_exact()) << session.plan()[0].note;
+  for (const auto& which : batches_of(features)) {
+    const model::ModelInputs inputs = testing::batch_of(features, which);
+    const auto values = [](const at::Tensor& tensor) {
+      return std::span<const int64_t>(tensor.data_ptr<int64_t>(), static_cast<size_t>(tensor.numel()));
+    };
+    const auto outputs = session.run(engine::PaddedBatch<int64_t>{
+        which.size(), static_cast<size_t>(inputs.input_ids.size(1)), values(inputs.input_ids),
+        values(inputs.attention_mask), values(inputs.token_type_ids)});
+    add_rows(logits, which, outputs.at(0).values.data(), outputs.at(1).values.data(),
+             static_cast<size_t>(inputs.input_ids.size(1)));
+  }
+  return logits;
+}
+
 std::vector<std::string> answers_of(const testing::ShippedQuestions& shipped, const Logits& logits) {
   std::vector<tasks::FeatureLogits> views;
   for (size_t i = 0; i < shipped.features.size(); ++i) views.push_back({logits.start[i], logits.end[i]});
@@ -133,26 +154,32 @@ TEST(WholeModel, Writes) {
   io::write_safetensors(folder() / "inputs.safetensors", tensors);
 }
 
+/// At most 1.2 times the floor of answers differ, and F1 by no more than two standard errors.
+void expect_equal_by_noise_rule(const testing::ShippedQuestions& shipped, const char* who,
+                                const std::vector<std::string>& ours, const std::vector<std::string>& theirs,
+                                int floor) {
+  const int found = differing(ours, theirs);
+  const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, ours, theirs);
+  std::printf(
+      "%zu questions: %d answers differ from %s, %d from our own in another order of sums; F1 %.3f and %.3f, "
+      "standard error of the difference %.3f\n",
+      ours.size(), found, who, floor, f1.f1_a, f1.f1_b, f1.standard_error);
+  EXPECT_GT(f1.f1_a, 60.0);
+  EXPECT_LE(found, 1.2 * floor) << who;
+  EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error) << who;
+}
+
 TEST(WholeModel, Compares) {
   const auto shipped = testing::shipped_questions(kQuestions);
   const auto model = testing::shipped_model(kMethod), reordered = testing::shipped_model(kMethod);
   testing::reorder_features(*reordered);
-  const Logits logits = our_logits(*model, shipped.features);
-  const auto ours = answers_of(shipped, logits);
-  const auto again = answers_of(shipped, our_logits(*reordered, shipped.features));
-  const auto theirs = answers_of(shipped, recorded_logits(shipped.features));
-  const int floor = differing(ours, again), found = differing(ours, theirs);
-
-  const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, ours, theirs);
-  std::printf(
-      "%zu questions: %d answers differ from ONNX Runtime's, %d from our own in another order of sums; F1 "
-      "%.3f "
-      "and %.3f, standard error of the difference %.3f\n",
-      ours.size(), found, floor, f1.f1_a, f1.f1_b, f1.standard_error);
-  EXPECT_GT(f1.f1_a, 60.0);
+  const auto ours = answers_of(shipped, our_logits(*model, shipped.features));
+  const int floor = differing(ours, answers_of(shipped, our_logits(*reordered, shipped.features)));
   EXPECT_GT(floor, 0) << "reordering the features has not reached the sums";
-  EXPECT_LE(found, 1.2 * floor);
-  EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error);
+  expect_equal_by_noise_rule(shipped, "ONNX Runtime's", ours,
+                             answers_of(shipped, recorded_logits(shipped.features)), floor);
+  expect_equal_by_noise_rule(shipped, "the engine's", ours,
+                             answers_of(shipped, engine_logits(shipped.features)), floor);
 }
 
 }  // namespace
