@@ -31,7 +31,8 @@ inline std::vector<int32_t> plain(const Problem& p) {
   return c;
 }
 
-inline std::vector<int32_t> with_kernel(const GemmS8Kernel& kernel, const Problem& p, bool transposed) {
+inline std::vector<int32_t> with_kernel(const GemmS8Kernel& kernel, const Problem& p, bool transposed,
+                                        bool shortest = false) {
   const size_t k = padded_k(p.k);
   std::vector<int8_t> b = p.b;
   MatrixS8 matrix{b.data(), p.k, p.n, p.n, 1};
@@ -53,7 +54,8 @@ inline std::vector<int32_t> with_kernel(const GemmS8Kernel& kernel, const Proble
   std::vector<int32_t> acc((p.m + 1) * ld, 0x77777777);
   kernel.enter();
   for (size_t j = 0; j < panels; ++j)
-    kernel.run(a.data(), k, p.m, packed.data + j * bytes, k, acc.data() + j * kernel.columns, ld);
+    kernel.run(a.data(), k, p.m, packed.data + j * bytes, shortest ? least_k(kernel, p.k) : k,
+               acc.data() + j * kernel.columns, ld);
   kernel.leave();
   for (size_t n = 0; n < ld; ++n)
     EXPECT_EQ(acc[p.m * ld + n], 0x77777777) << "a row past the end was written";

@@ -27,6 +27,8 @@ TEST_P(GemmS8Test, EqualsThePlainLoopOnEveryRemainder) {
       for (auto& v : p.b) v = static_cast<int8_t>(code(random));
       const auto expected = plain(p);
       ASSERT_EQ(with_kernel(kernel, p, false), expected) << m << " x " << k << " x " << n;
+      ASSERT_EQ(with_kernel(kernel, p, false, true), expected)
+          << m << " x " << k << " x " << n << " shortest";
       ASSERT_EQ(with_kernel(kernel, p, true), expected) << m << " x " << k << " x " << n << " transposed";
     }
 }

@@ -27,6 +27,7 @@ struct Scratch {
 struct Sizes {
   size_t k_of_keys, panels_of_keys, key_bytes;
   size_t k_of_values, panels_of_values, value_bytes;
+  size_t run_keys, run_values;  ///< how much of k is multiplied: what is left out is zeros
   size_t ld_scores, ld_context;
   size_t total;
 };
@@ -39,6 +40,8 @@ Sizes sizes_for(const GemmS8Kernel& kernel, size_t tokens, size_t head_size) {
   s.k_of_values = padded_k(tokens);
   s.panels_of_values = panel_count(kernel, head_size);
   s.value_bytes = s.panels_of_values * panel_bytes(kernel, s.k_of_values);
+  s.run_keys = least_k(kernel, head_size);
+  s.run_values = least_k(kernel, tokens);
   s.ld_scores = std::max(s.k_of_values, s.panels_of_keys * kernel.columns);
   s.ld_context = s.panels_of_values * kernel.columns;
   s.total = s.key_bytes + s.value_bytes + kQueryRows * s.ld_scores * sizeof(int32_t) + 64 * s.k_of_values +
@@ -124,12 +127,12 @@ void attend(Machine& machine, const AttentionS8& attention, const std::vector<Se
       const size_t now = std::min(kQueryRows, tokens - m);
       for (size_t p = 0; p < s.panels_of_keys; ++p)
         kernel.run(query + m * inputs.query.ld, inputs.query.ld, now, scratch.keys + p * key_panel,
-                   s.k_of_keys, scratch.scores + p * kernel.columns, s.ld_scores);
-      machine.rows.softmax({scratch.scores, s.ld_scores, now, tokens, s.k_of_values, score_scale,
+                   s.run_keys, scratch.scores + p * kernel.columns, s.ld_scores);
+      machine.rows.softmax({scratch.scores, s.ld_scores, now, tokens, s.run_values, score_scale,
                             1.0f / attention.probability_scale, scratch.probabilities, s.k_of_values,
                             machine.flip(), machine.flip()});
       for (size_t p = 0; p < s.panels_of_values; ++p)
-        kernel.run(scratch.probabilities, s.k_of_values, now, scratch.values + p * value_panel, s.k_of_values,
+        kernel.run(scratch.probabilities, s.k_of_values, now, scratch.values + p * value_panel, s.run_values,
                    scratch.context + p * kernel.columns, s.ld_context);
       write_context(now, segment.begin + m, head, scratch, s);
     }

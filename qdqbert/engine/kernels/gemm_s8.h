@@ -25,7 +25,8 @@ namespace qdqbert::engine {
 /// K is padded with zero weights to a multiple of this; rows of A carry the same padding (any finite codes).
 inline constexpr size_t kGemmKUnit = 64;
 
-/// acc[0..rows)[0..columns) for one panel; `a` has row stride lda >= k bytes.
+/// acc[0..rows)[0..columns) for one panel; `a` has row stride lda >= k bytes. k is a multiple of kGemmKUnit,
+/// in kGroups also of half of it: then only so much of the panel is read.
 using GemmS8Run = void (*)(const uint8_t* a, size_t lda, size_t rows, const void* panel, size_t k,
                            int32_t* acc, size_t ldacc);
 

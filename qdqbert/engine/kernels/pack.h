@@ -20,6 +20,10 @@ GemmS8Table gemm_s8_kernels();
 inline size_t padded_k(size_t k) {
   return (k + kGemmKUnit - 1) / kGemmKUnit * kGemmKUnit;
 }
+/// The shortest k that run() takes for a panel whose rows past k are zero.
+inline size_t least_k(const GemmS8Kernel& kernel, size_t k) {
+  return kernel.layout == PanelLayout::kTiles ? padded_k(k) : (k + 31) / 32 * 32;
+}
 inline size_t panel_count(const GemmS8Kernel& kernel, size_t n) {
   return (n + kernel.columns - 1) / kernel.columns;
 }
