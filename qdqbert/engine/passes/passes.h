@@ -23,6 +23,9 @@
 
 namespace qdqbert::engine {
 
+/// Half precision constants and conversions become single precision: the plan computes in that, which is closer to
+/// what the model meant than what the file asks for.
+void widen_half(Graph& graph);
 /// Identity, Dropout, and Cast of a float to float: readers take their input instead.
 void remove_identities(Graph& graph);
 /// Equal operators over equal inputs are computed once.

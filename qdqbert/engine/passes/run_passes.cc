@@ -3,6 +3,7 @@
 namespace qdqbert::engine {
 
 void run_passes(Graph& graph) {
+  widen_half(graph);
   remove_identities(graph);
   fold_constants(graph);
   merge_equal_nodes(graph);

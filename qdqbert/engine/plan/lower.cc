@@ -123,7 +123,9 @@ void Lowering::make(const Node& node) {
   if (node.op == "qdqbert.Linear") return make_float_linear(node, nullptr);
   if (node.op == "Gather" || node.op == "Slice") return make_first_token(node);
   if (node.op == "Split") return make_split(node);
-  if (node.op == "Squeeze" || node.op == "Identity") return make_squeeze(node);
+  // Rows of a plan are floats already; what a conversion to integers means here nobody has asked for.
+  const bool keeps = node.op == "Identity" || (node.op == "Cast" && node.integer("to", 0) == 1);
+  if (node.op == "Squeeze" || keeps) return make_squeeze(node);
   if (node.op == "Reshape") return make_choices(node);
   cannot(node, "no step over packed tokens");
 }
