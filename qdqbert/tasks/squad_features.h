@@ -49,6 +49,8 @@ class SquadFeatures {
   size_t width(size_t i) const {
     return options_.pad_to_max_length ? static_cast<size_t>(options_.max_length) : features_[i].length;
   }
+  /// False when the tokenizer pads on the left; rows narrower than width(i) are impossible then.
+  bool pads_right() const { return pads_right_; }
   /// Keeps the first `count` features.
   void truncate(size_t count);
 

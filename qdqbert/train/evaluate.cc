@@ -35,7 +35,7 @@ bool has_fixed_ranges(const model::PreTrainedModel& model) {
 
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
                                   int64_t batch_size, const ProgressSink& progress) {
-  const bool fixed = has_fixed_ranges(model);
+  const bool fixed = has_fixed_ranges(model) && features.pads_right();
   tasks::SquadLogits logits;
   logits.begin.assign(1, 0);
   size_t widest = 0;

@@ -20,9 +20,9 @@ model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<cons
 /// padding and on which features share a batch.
 bool has_fixed_ranges(const model::PreTrainedModel& model);
 
-/// With fixed ranges features are grouped by length, padded to the longest of a batch only and as many at a
-/// time as fill batch_size rows of full width; logits cover real tokens. Otherwise batches are as the
-/// original's: in order, batch_size rows, padded to the features' width.
+/// With fixed ranges, and padding on the right, features are grouped by length, padded to the longest of a
+/// batch only and as many at a time as fill batch_size rows of full width; logits cover real tokens.
+/// Otherwise batches are as the original's: in order, batch_size rows, padded to the features' width.
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
                                   int64_t batch_size, const ProgressSink& progress = {});
 

@@ -235,6 +235,20 @@ TEST_F(QaTest, S23_CalibrateAndEvaluate) {
   EXPECT_EQ(read_json(fs::path(scratch_ / "again") / "eval_predictions.json"), predictions);
 }
 
+// Rows that are padded on the left cannot be cut to their tokens.
+TEST_F(QaTest, TokenizersThatPadOnTheLeft) {
+  const fs::path config = fs::path(model_) / "tokenizer_config.json";
+  Json options = read_json(config);
+  options["padding_side"] = "left";
+  write_file(config, dump_json(options));
+  for (const char* flag : {"--pad_to_max_length", "--no_pad_to_max_length"}) {
+    qa(model_, scratch_ / "left", {"--do_eval", "--quant-disable", "--validation_file", squad_, flag});
+    const Json predictions = read_json(fs::path(scratch_ / "left") / "eval_predictions.json");
+    ASSERT_EQ(predictions.size(), ids_.size());
+    for (const auto& [id, text] : predictions.items()) EXPECT_NE(text, "empty") << id;
+  }
+}
+
 // S24, the export part (S19 evaluates it with the engine).
 TEST_F(QaTest, S24_ExportAfterPostTrainingQuantization) {
   const std::string directory = calibrated("calib", {"--calibrator", "max"});
