@@ -287,6 +287,10 @@ class Importer {
     if (node.name.empty()) node.name = graph_.values[*output].name;
     if (node.op.empty()) fail("[onnx] {}: node {} has no operator", name_, node.name);
     node.op = operator_name(domain, node.op);
+    // Passes put operators of this domain in the place of others and trust what they wrote.
+    if (domain == "qdqbert")
+      fail("[onnx] {}: node {} ({}) is of the domain qdqbert, which the engine keeps to itself", name_,
+           node.name, node.op);
     if (functions_.count(node.op))
       fail("[onnx] {}: node {} ({}) is a function that the file defines; inline functions first", name_,
            node.name, node.op);

@@ -9,6 +9,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/thread_pool.h"
 #include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/engine/kernels/select.h"
 #include "qdqbert/engine/passes/passes.h"
@@ -129,6 +130,7 @@ struct Session::State {
 
 void Session::State::load(const fs::path& model) {
   graph = import_onnx(model_file(model));
+  check_operands(graph);
   check_quantization(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   for (const ValueId id : graph.inputs)

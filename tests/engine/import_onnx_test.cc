@@ -11,6 +11,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/check_operands.h"
 #include "qdqbert/onnx/reader.h"
 #include "qdqbert/onnx/writer.h"
 
@@ -176,6 +177,7 @@ TEST(ImportOnnx, GoldenFiles) {
       EXPECT_EQ(graph.name, path.string());
       expect_same(graph, onnx::read_model(path));
       expect_summary(graph, parse_json(read_file(entry.path() / "case.json"), path.string()).at("graph"));
+      check_operands(graph);
       check_quantization(graph);
     });
   }

@@ -6,6 +6,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/import_onnx.h"
 
 // Whatever the bytes are, they end as a graph that holds together, or with one of our exceptions.
@@ -31,6 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (!made[id] && !graph.is_constant(id)) __builtin_trap();
     to_text(graph);
     remove_unused(graph);
+    check_operands(graph);
     check_quantization(graph);
   } catch (const qdqbert::Error&) {
   }

@@ -11,6 +11,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/onnx/bert_graph.h"
 #include "qdqbert/onnx/writer.h"
@@ -73,6 +74,7 @@ Graph import_checked(const std::string& bytes, const fs::path& directory) {
   const std::shared_ptr<std::byte[]> owner(new std::byte[bytes.size()]);
   std::memcpy(owner.get(), bytes.data(), bytes.size());
   Graph graph = import_onnx({owner.get(), bytes.size()}, owner, "model.onnx", directory);
+  check_operands(graph);
   check_quantization(graph);
   return graph;
 }
@@ -232,6 +234,24 @@ TEST(HostileImport, OperatorSets) {
                    function->set_domain("mine");
                  }),
                  "function that the file defines");
+}
+
+/// The engine's own operators have no place in files: what makes them also checks them.
+TEST(HostileImport, InternalOperators) {
+  EXPECT_REFUSED(refusal_of_model([](auto& m) {
+                   m.add_opset_import()->set_domain("qdqbert");
+                   m.mutable_graph()->mutable_node(1)->set_domain("qdqbert");
+                 }),
+                 "keeps to itself");
+}
+
+TEST(HostileImport, Operands) {
+  EXPECT_REFUSED(refusal_after([](auto& g) { g.mutable_node(2)->mutable_input()->RemoveLast(); }),
+                 "node add (Add) has 1 inputs, the operator takes at least 2");
+  EXPECT_REFUSED(refusal_after([](auto& g) { g.mutable_node(2)->add_input("x"); }), "takes at most 2");
+  EXPECT_REFUSED(refusal_after([](auto& g) { g.mutable_node(2)->set_input(0, ""); }), "leaves out input 0");
+  EXPECT_REFUSED(refusal_of_node([](auto& n) { n.set_input(1, ""); }), "leaves out input 1");
+  EXPECT_EQ(refusal_of_node([](auto& n) { n.set_input(2, ""); }), "accepted") << "a zero point is optional";
 }
 
 TEST(HostileImport, Names) {
