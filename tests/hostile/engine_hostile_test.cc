@@ -1,7 +1,7 @@
 // ONNX files that are wrong on purpose, before the engine: each is refused with one sentence that names the
 // file.
-#include <chrono>
 #include <cmath>
+#include <ctime>
 #include <filesystem>
 #include <random>
 
@@ -325,9 +325,9 @@ TEST(HostileImport, ManyValues) {
     graph->add_output()->set_name(fmt::format("o{}", i));
   }
   const std::string bytes = model.SerializeAsString();
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // of this process alone, whatever else the machine does
   EXPECT_EQ(refusal(bytes), "accepted");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 20);
   for (int i = 0; i < 1'100'000; ++i) graph->mutable_node(3)->add_output(fmt::format("p{}", i));
   EXPECT_REFUSED(refusal(model.SerializeAsString()), "more than 1048576 values");
 }
