@@ -87,7 +87,8 @@ struct Session::State {
         state.idle.pop_back();
         return;
       }
-      execution_ = std::make_unique<Execution>(*state.plan, state.threads, state.options.pin);
+      execution_ = std::make_unique<Execution>(*state.plan, state.threads,
+                                               state.options.pin ? state.streams_made * state.threads : -1);
       ++state.streams_made;
     }
     ~Lease() {

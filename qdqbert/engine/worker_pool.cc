@@ -2,6 +2,9 @@
 
 #include <system_error>
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/float_control.h"
 
@@ -18,11 +21,31 @@ constexpr uint64_t kInside = (uint64_t{1} << 32) - 1;
 constexpr uint64_t kOpen = uint64_t{1} << 32;
 constexpr uint64_t kJob = uint64_t{1} << 33;
 
+/// Asks the system to run the thread on that core of those that this process may use. That it declines
+/// changes speed and nothing else.
+void keep_on_core(std::thread& thread, int number) {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+  int left = number % CPU_COUNT(&allowed);
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    pthread_setaffinity_np(thread.native_handle(), sizeof(one), &one);
+    return;
+  }
+}
+
 }  // namespace
 
-WorkerPool::WorkerPool(int threads) {
+WorkerPool::WorkerPool(int threads, int first_core) {
   try {
-    for (int worker = 1; worker < threads; ++worker) workers_.emplace_back([this, worker] { work(worker); });
+    for (int worker = 1; worker < threads; ++worker) {
+      workers_.emplace_back([this, worker] { work(worker); });
+      if (first_core >= 0) keep_on_core(workers_.back(), first_core + worker);
+    }
   } catch (const std::system_error& error) {
     stopping_ = true;
     gate_.fetch_add(kJob);

@@ -14,8 +14,9 @@ namespace qdqbert::engine {
 /// caller's float control word says; it is restored afterwards.
 class WorkerPool {
  public:
-  /// Throws SystemError when a thread cannot be started.
-  explicit WorkerPool(int threads);
+  /// first_core >= 0 keeps worker i on the (first_core + i)-th of the cores that the process may use; the
+  /// caller, worker 0, is left where it is. Throws SystemError when a thread cannot be started.
+  explicit WorkerPool(int threads, int first_core = -1);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;

@@ -17,9 +17,8 @@ size_t round_up(size_t a, size_t b) {
 
 }  // namespace
 
-Execution::Execution(const Plan& plan, int threads, bool pin)
-    : machine{*plan.gemm, *plan.row_kernels, pool_, {}}, plan_(plan), pool_(threads) {
-  (void)pin;
+Execution::Execution(const Plan& plan, int threads, int first_core)
+    : machine{*plan.gemm, *plan.row_kernels, pool_, {}}, plan_(plan), pool_(threads, first_core) {
   machine.scratch.resize(static_cast<size_t>(threads));
 }
 

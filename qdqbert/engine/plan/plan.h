@@ -47,7 +47,8 @@ struct Plan;
 /// request.
 class Execution {
  public:
-  Execution(const Plan& plan, int threads, bool pin);
+  /// `first_core` as in WorkerPool.
+  Execution(const Plan& plan, int threads, int first_core);
 
   /// Makes room for the batch.
   void begin(const PackedBatch& batch);
