@@ -119,6 +119,7 @@ void Lowering::make(const Node& node) {
   if (node.op == "qdqbert.FakeQuantize") return make_fake_quantize(node);
   if (node.op == "LayerNormalization") return make_norm(node);
   if (!is_wanted(node)) return;
+  if (node.op == "qdqbert.Embeddings") return make_embeddings(node);
   if (node.op == "qdqbert.Activation") return make_activation(node);
   if (node.op == "qdqbert.Linear") return make_float_linear(node, nullptr);
   if (node.op == "Gather" || node.op == "Slice") return make_first_token(node);

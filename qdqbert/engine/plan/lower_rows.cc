@@ -33,6 +33,15 @@ void Lowering::make_norm(const Node& node) {
   add_quantizers(node, out, false);
 }
 
+void Lowering::make_embeddings(const Node& node) {
+  const auto columns = static_cast<size_t>(constant(node.inputs[2]).shape[1]);
+  auto step = std::make_unique<EmbeddingsStep>(what(node, "embeddings"));
+  set_tables(node, *step, columns);
+  step->floats = make_float_home(node.outputs[0], RowKind::kTokens, columns).floats;
+  add(std::move(step));
+  add_quantizers(node, node.outputs[0], true);
+}
+
 void Lowering::set_tables(const Node& node, EmbeddingsStep& step, size_t hidden) {
   step.hidden = hidden;
   const auto table = [&](ValueId id) -> const Tensor* {
@@ -151,8 +160,10 @@ void Lowering::make_float_linear(const Node& linear, const Node* activation) {
   (from.rows == RowKind::kTokens ? info.operations_per_token : info.operations_per_text) = operations;
   const ValueId out = (activation ? *activation : linear).outputs[0];
   const Stored output = *make_float_home(out, from.rows, n).floats;
-  add(integer_ ? exact_linear(linear, std::move(info), input, output, n)
-               : fast_linear(linear, std::move(info), input, output, activation));
+  // A product of few columns costs a library more to start than to compute.
+  const bool exact = integer_ || (!quantized && !activation && narrow_f32(n));
+  add(exact ? exact_linear(linear, std::move(info), input, output, n)
+            : fast_linear(linear, std::move(info), input, output, activation));
   add_quantizers(linear, out, true);
 }
 

@@ -240,6 +240,8 @@ class Lowering {
 
   void make_norm(const Node& node);
 
+  void make_embeddings(const Node& node);
+
   void set_tables(const Node& node, EmbeddingsStep& step, size_t hidden);
 
   void make_activation(const Node& node);

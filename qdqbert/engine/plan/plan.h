@@ -106,7 +106,7 @@ struct Plan {
   std::vector<PlanOutput> outputs;
   size_t vocabulary = 0, token_types = 1;
   size_t positions = SIZE_MAX;  ///< rows of the position table
-  bool bit_exact = true;  ///< no step whose order of summation is a library's
+  bool bit_exact = true;        ///< no step whose order of summation is a library's
   bool reads_first_token = false;
   bool by_choices = false;            ///< inputs are [B, choices, S]
   std::shared_ptr<const void> owner;  ///< keeps embedding tables mapped

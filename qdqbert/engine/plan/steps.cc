@@ -100,6 +100,11 @@ void EmbeddingsStep::run(Execution& execution) const {
         for (size_t j = 0; j < hidden; ++j) row[j] += position[j];
       }
     }
+    if (gamma.empty()) {
+      float* out = execution.floats(*floats) + begin * floats->ld;
+      for (size_t t = 0; t < rows; ++t) std::copy(sum + t * ld, sum + t * ld + hidden, out + t * floats->ld);
+      return;
+    }
     normalize(execution, sum, ld, begin, rows, hidden, gamma, beta, epsilon, codes, floats,
               sum + kLightRows * ld);
   });

@@ -17,7 +17,7 @@ struct CodeCopy {
   float scale = 0;
 };
 
-/// LayerNorm((word + type) + position), written as codes and floats.
+/// LayerNorm((word + type) + position), written as codes and floats; without gamma the sum itself, as floats.
 class EmbeddingsStep : public Step {
  public:
   using Step::Step;
