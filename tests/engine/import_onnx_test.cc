@@ -2,6 +2,7 @@
 #include "qdqbert/engine/import_onnx.h"
 
 #include <cstring>
+#include <fstream>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -408,6 +409,85 @@ TEST(ImportOnnx, AlignedElementsAreViews) {
   }
   EXPECT_EQ(views, 2);
   EXPECT_EQ(copies, 6);
+}
+
+std::string varint(uint64_t value) {
+  std::string bytes;
+  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
+  return bytes + static_cast<char>(value);
+}
+std::string field(uint32_t number, const std::string& content) {
+  return varint(number << 3 | 2) + varint(content.size()) + content;
+}
+
+/// A file of `count` float tensors of `bytes` each, which are holes that take no space on the disk. Elements
+/// begin at offsets that are `misalignment` after a multiple of four.
+void write_large_model(const fs::path& path, size_t count, size_t bytes, size_t misalignment) {
+  auto small = small_model();
+  const std::string graph = small.graph().SerializeAsString();
+  small.clear_graph();
+  const std::string model = small.SerializeAsString();
+  const auto tensor = [&](size_t i, size_t name_length) {
+    std::string name = "t" + std::to_string(i);
+    name.resize(name_length, '_');
+    return varint(1 << 3) + varint(bytes / 4) + varint(2 << 3) + varint(1) + field(8, name) +
+           varint(9 << 3 | 2) + varint(bytes);
+  };
+  // All tensors have headers of one length, a multiple of four with that of the elements.
+  size_t name_length = 8;
+  const auto header = [&](size_t i) {
+    const std::string fields = tensor(i, name_length);
+    return varint(5 << 3 | 2) + varint(fields.size() + bytes) + fields;
+  };
+  while (header(0).size() % 4 != 0) ++name_length;
+  const size_t graph_size = graph.size() + count * (header(0).size() + bytes);
+  std::string front = model;
+  const std::string graph_tag = varint(7 << 3 | 2) + varint(graph_size);
+  size_t padding = 0;  // an unknown field of the model
+  while ((model.size() + field(1000, std::string(padding, ' ')).size() + graph_tag.size() + graph.size()) %
+             4 !=
+         misalignment)
+    ++padding;
+  front += field(1000, std::string(padding, ' ')) + graph_tag + graph;
+  std::ofstream file(path, std::ios::binary);
+  file << front;
+  for (size_t i = 0; i < count; ++i) {
+    file << header(i);
+    file.seekp(static_cast<std::streamoff>(bytes), std::ios::cur);
+  }
+  file.close();
+  fs::resize_file(path, front.size() + count * (header(0).size() + bytes));
+}
+
+size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t all = 0, resident = 0;
+  statm >> all >> resident;
+  return resident * 4096;
+}
+
+constexpr size_t kMegabyte = size_t{1} << 20;
+
+TEST(ImportOnnx, WeightsInPlaceAreNotTouched) {
+  const ScratchDirectory directory;
+  write_large_model(directory / "large.onnx", 8, 32 * kMegabyte, 0);
+  const size_t before = resident_bytes();
+  const Graph graph = import_onnx(directory / "large.onnx");
+  EXPECT_LT(resident_bytes(), before + 8 * kMegabyte);
+  size_t constants = 0;
+  for (const Value& value : graph.values)
+    if (value.constant) constants += value.constant->bytes.size();
+  EXPECT_EQ(constants, 256 * kMegabyte);
+}
+
+TEST(ImportOnnx, CopiedWeightsAreNotInMemoryTwice) {
+  const ScratchDirectory directory;
+  write_large_model(directory / "large.onnx", 4, 16 * kMegabyte, 1);
+  const size_t before = resident_bytes();
+  const Graph graph = import_onnx(directory / "large.onnx");
+  // 64 MB of copies; 128 if the pages that they were made from stayed.
+  EXPECT_GT(resident_bytes(), before + 60 * kMegabyte);
+  EXPECT_LT(resident_bytes(), before + 96 * kMegabyte);
 }
 
 }  // namespace
