@@ -73,9 +73,9 @@ std::vector<Tensor> constant_of_shape(const Call& call) {
 
 std::vector<Tensor> cumulative_sum(const Call& call) {
   const Tensor &x = call.input(0), &axis_input = call.input(1);
-  if (axis_input.count() != 1)
-    call.refuse("axis has the shape {}, not one element", to_string(axis_input.shape));
-  const size_t axis = call.axis(to_int64(axis_input.view())[0], x.shape.size());
+  const std::vector<int64_t> axes = call.integers(axis_input, "axis");
+  if (axes.size() != 1) call.refuse("axis has the shape {}, not one element", to_string(axis_input.shape));
+  const size_t axis = call.axis(axes[0], x.shape.size());
   const bool exclusive = call.node.integer("exclusive", 0) != 0,
              reverse = call.node.integer("reverse", 0) != 0;
   WritableTensor out = call.allocate(x.dtype, x.shape);

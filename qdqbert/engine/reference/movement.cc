@@ -64,8 +64,8 @@ Tensor part(const Call& call, const Tensor& x, size_t axis, int64_t begin, int64
   const std::vector<int64_t> strides = strides_of(x.shape);
   const bool together = std::all_of(x.shape.begin(), x.shape.begin() + static_cast<int64_t>(axis),
                                     [](int64_t outer) { return outer == 1; });
-  if (!together || call.count(shape) == 0)
-    return strided_copy(call, x, shape, strides, begin * strides[axis]);
+  if (call.count(shape) == 0) return call.allocate(x.dtype, shape).tensor;
+  if (!together) return strided_copy(call, x, shape, strides, begin * strides[axis]);
   const size_t element = size_of(x.dtype);
   Tensor view = reshaped(x, shape);
   view.bytes = x.bytes.subspan(static_cast<size_t>(begin * strides[axis]) * element,
@@ -86,8 +86,9 @@ std::vector<Tensor> split(const Call& call) {
                   parts);
     const bool uneven = call.node.attributes.contains("num_outputs");
     if (!uneven && whole % parts != 0) call.refuse("{} does not split into {} equal parts", whole, parts);
-    const int64_t each = (whole + parts - 1) / parts;
-    for (int64_t i = 0; i < parts; ++i) sizes.push_back(std::clamp<int64_t>(whole - i * each, 0, each));
+    const int64_t each = whole / parts + (whole % parts != 0 ? 1 : 0);
+    for (int64_t i = 0, left = whole; i < parts; ++i, left -= sizes.back())
+      sizes.push_back(std::min(each, left));
   }
   if (sizes.size() != call.node.outputs.size())
     call.refuse("{} sizes are given, the node has {} outputs", sizes.size(), parts);
@@ -130,6 +131,7 @@ std::vector<Tensor> slice(const Call& call) {
     const int64_t size = x.shape[d], step = steps[i];
     if (step == 0) call.refuse("the step of axis {} is 0", axes[i]);
     if (step == std::numeric_limits<int64_t>::min()) call.refuse("the step {} is out of range", step);
+    if (size == 0) continue;
     // Positions count from the end when negative; then they are moved to where a loop would stop anyway.
     const auto position = [&](int64_t p, int64_t low, int64_t high) {
       return std::clamp(p < 0 ? p + size : p, low, high);
@@ -138,15 +140,16 @@ std::vector<Tensor> slice(const Call& call) {
     const int64_t end = step > 0 ? position(ends[i], 0, size) : position(ends[i], -1, size - 1);
     const int64_t distance = step > 0 ? end - begin : begin - end;
     const int64_t stride = step > 0 ? step : -step;
-    shape[d] = size == 0 || distance <= 0 ? 0 : (distance - 1) / stride + 1;
+    shape[d] = distance <= 0 ? 0 : (distance - 1) / stride + 1;
     if (shape[d] != size || step != 1) {
       cut = d;
       cut_begin = begin;
       ++cuts;
     }
-    first += begin * strides[d];
+    first = static_cast<int64_t>(static_cast<uint64_t>(first) +
+                                 static_cast<uint64_t>(wrapping_product(begin, strides[d])));
     // A single element is not stepped from; the product could overflow.
-    strides[d] = shape[d] > 1 ? strides[d] * step : 0;
+    strides[d] = shape[d] > 1 ? wrapping_product(strides[d], step) : 0;
     stepped |= step != 1;
   }
   if (call.count(shape) == 0) return {call.allocate(x.dtype, shape).tensor};

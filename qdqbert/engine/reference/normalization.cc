@@ -40,8 +40,8 @@ std::vector<Tensor> softmax(const Call& call) {
     std::swap(order[axis], order[rank - 1]);
     rows = permuted(call, x, order);
   }
-  int64_t size = 1;
-  for (size_t d = flattens ? axis : rank - 1; d < rank; ++d) size *= rows.shape[d];
+  const size_t first = flattens || rank == 0 ? axis : rank - 1;
+  const int64_t size = call.count({rows.shape.begin() + static_cast<int64_t>(first), rows.shape.end()});
   WritableTensor out = call.allocate(DType::kF32, rows.shape);
   const float* from = rows.as<float>().data();
   float* to = out.as<float>();

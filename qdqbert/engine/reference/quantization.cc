@@ -27,6 +27,9 @@ Quantizer quantizer_of(const Call& call, const Shape& shape, const Tensor& scale
   result.dtype = zero_point ? zero_point->dtype : otherwise;
   result.zero_point.resize(result.scale.size(), 0);
   if (!zero_point) return result;
+  if (result.dtype != DType::kI8 && result.dtype != DType::kU8 && result.dtype != DType::kI16 &&
+      result.dtype != DType::kI32)
+    call.refuse("the zero point is {}", name_of(result.dtype));
   const bool one = zero_point->count() == 1;
   if (!one && zero_point->shape != scale.shape)
     call.refuse("the zero point's shape {} is not the scale's {}", to_string(zero_point->shape),

@@ -32,11 +32,13 @@ std::optional<Reduced> arrange(const Call& call) {
     if (!reduce[d]) order.push_back(d);
     if (reduce[d] ? keep : true) result.shape.push_back(reduce[d] ? 1 : x.shape[d]);
   }
+  Shape together;
   for (size_t d = 0; d < rank; ++d)
     if (reduce[d]) {
       order.push_back(d);
-      result.size *= x.shape[d];
+      together.push_back(x.shape[d]);
     }
+  result.size = call.count(together);
   result.rows = permuted(call, x, order);
   return result;
 }

@@ -16,7 +16,7 @@ std::vector<int64_t> strides_of(const Shape& shape) {
   int64_t stride = 1;
   for (size_t d = shape.size(); d-- > 0;) {
     strides[d] = stride;
-    stride *= std::max<int64_t>(shape[d], 1);
+    stride = wrapping_product(stride, std::max<int64_t>(shape[d], 1));
   }
   return strides;
 }

@@ -9,6 +9,12 @@
 
 namespace qdqbert::engine::reference {
 
+/// a * b modulo 2^64. Where a size is 0, other sizes may be anything, and so may the distances that nobody
+/// walks.
+inline int64_t wrapping_product(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
+
 /// Distances between neighbours of each dimension, in elements, of a row-major tensor.
 std::vector<int64_t> strides_of(const Shape& shape);
 /// The same for `shape` seen as `out`, to which it broadcasts: 0 where a size of 1 is repeated.
@@ -20,6 +26,10 @@ template <size_t N>
 class StridedWalk {
  public:
   StridedWalk(const Shape& shape, const std::array<std::vector<int64_t>, N>& strides) {
+    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) {
+      dimensions_.push_back({0, {}});
+      return;
+    }
     for (size_t d = 0; d < shape.size(); ++d) {
       if (shape[d] == 1) continue;
       Dimension dimension{shape[d], {}};
