@@ -13,6 +13,8 @@ namespace {
 
 /// Contents beyond this are no shapes, positions or masks of a probe.
 constexpr int64_t kFollowedElements = 4096;
+/// What computing one of them may take; a hostile file could ask for any amount.
+constexpr int64_t kFollowedBytes = 1 << 20;
 /// Second axis of multiple-choice inputs.
 constexpr int64_t kChoices = 2;
 
@@ -98,7 +100,7 @@ class Run {
     if (!reference::unsupported(node).empty()) return false;
     std::vector<Tensor> outputs;
     try {
-      outputs = reference::evaluate(node, inputs);
+      outputs = reference::evaluate(node, inputs, {.largest_tensor = kFollowedBytes});
     } catch (const InputError&) {
       return false;  // says so again, and to the user, when the node runs
     }
