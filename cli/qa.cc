@@ -35,7 +35,10 @@ class QaRun {
     threads_ = threads;
     at::set_num_threads(threads);
     if (o_.run.fp16 || o_.run.bf16)
-      log_warning("--fp16 and --bf16 have no effect in this release: everything is computed in FP32");
+      log_info(
+          "--{}: evaluation and prediction take products in BF16 (autocast); calibration and export stay "
+          "FP32",
+          o_.run.fp16 ? "fp16" : "bf16");
     locate_data();
     timed("load", [&] { load(); });
     if (o_.run.do_calib) calibrate();
@@ -245,8 +248,9 @@ class QaRun {
     timed(split + "_features", [&] { features_ = features_of(examples); });
     tasks::SquadLogits logits;
     timed(split == "eval" ? "evaluate" : "predict", [&] {
-      logits =
-          train::predict_logits(*model_, *features_, o_.run.per_device_eval_batch_size, progress_.sink());
+      const auto products = o_.run.fp16 || o_.run.bf16 ? train::Products::kBf16 : train::Products::kFloat32;
+      logits = train::predict_logits(*model_, *features_, o_.run.per_device_eval_batch_size, progress_.sink(),
+                                     products);
     });
     tasks::AnswerOptions options;
     options.version_2 = o_.data.version_2_with_negative;

@@ -65,8 +65,8 @@ void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
              "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
-  parser.add("fp16", r.fp16, "accepted; this release computes in FP32 and says so");
-  parser.add("bf16", r.bf16, "accepted; this release computes in FP32 and says so");
+  parser.add("fp16", r.fp16, "products of evaluation and prediction in BF16, on a CPU");
+  parser.add("bf16", r.bf16, "the same as --fp16");
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
   parser.group("calibration");

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/nn/autocast.h"
 
 #ifdef QDQBERT_HAS_DNNL
 #include <oneapi/dnnl/dnnl.h>
@@ -29,6 +30,7 @@ void fill_rows(const at::Tensor& y, const at::Tensor& bias) {
 }  // namespace
 
 bool is_plain_float(std::initializer_list<at::Tensor> tensors) {
+  if (Bf16Autocast::is_on()) return false;
   const bool grad_mode = at::GradMode::is_enabled();
   for (const at::Tensor& tensor : tensors) {
     if (!tensor.defined()) continue;

@@ -22,8 +22,8 @@ void gemm(GemmShape shape, const float* a, int64_t lda, const float* b, int64_t 
 /// float32 on the CPU goes through gemm().
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-/// Whether an operator on these tensors leaves no trace in the graph of gradients and they are float32 on the
-/// CPU.
+/// Whether an operator on these tensors leaves no trace in the graph of gradients, they are float32 on the
+/// CPU and products are not to be taken in BF16 (autocast.h).
 bool is_plain_float(std::initializer_list<at::Tensor> tensors);
 
 }  // namespace qdqbert::nn

@@ -3,6 +3,7 @@
 #include <ostream>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/gemm.h"
 
 namespace qdqbert::nn {
@@ -34,7 +35,9 @@ Linear::Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias) :
 }
 
 at::Tensor Linear::forward(const at::Tensor& x, const QuantCall&) {
-  return nn::linear(x, weight, bias);
+  if (!Bf16Autocast::is_on()) return nn::linear(x, weight, bias);
+  const c10::impl::ExcludeDispatchKeyGuard in_float32(at::DispatchKey::AutocastCPU);
+  return nn::linear(x.to(weight.scalar_type()), weight, bias);
 }
 
 void Linear::keep_rows(const at::Tensor& rows) {

@@ -5,6 +5,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/log.h"
+#include "qdqbert/nn/autocast.h"
 
 namespace qdqbert::nn {
 namespace {
@@ -145,12 +146,12 @@ void TensorQuantizer::collect(const at::Tensor& x) {
 }
 
 at::Tensor TensorQuantizer::quantize(const at::Tensor& x, const QuantCall& call) {
-  at::Tensor in = x, range;
+  at::Tensor in = Bf16Autocast::is_on() ? x.to(at::kFloat) : x, range;
   if (clip_) {
-    in = clip_->forward(x);
+    in = clip_->forward(in);
     range = at::maximum(-clip_->clip_value_min, clip_->clip_value_max).detach();
   } else {
-    range = amax_for(x);
+    range = amax_for(in);
   }
   if (fake_quant_) return fake_quantize(in, range, params(call.arithmetic), call.may_overwrite || clip_);
   quant::QuantParams narrow = params(quant::Arithmetic::kToolkit);

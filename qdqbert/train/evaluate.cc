@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <optional>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/nn/autocast.h"
 
 namespace qdqbert::train {
 
@@ -34,7 +36,7 @@ bool has_fixed_ranges(const model::PreTrainedModel& model) {
 }
 
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                                  int64_t batch_size, const ProgressSink& progress) {
+                                  int64_t batch_size, const ProgressSink& progress, Products products) {
   const bool fixed = has_fixed_ranges(model) && features.pads_right();
   tasks::SquadLogits logits;
   logits.begin.assign(1, 0);
@@ -53,6 +55,8 @@ tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::Sq
 
   model.eval();
   const at::NoGradGuard no_grad;
+  std::optional<nn::Bf16Autocast> autocast;
+  if (products == Products::kBf16) autocast.emplace();
   const size_t budget = static_cast<size_t>(batch_size) * widest;
   for (size_t done = 0; done < order.size();) {
     size_t width = fixed ? features[order[done]].length : features.width(order[done]);

@@ -20,11 +20,15 @@ model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<cons
 /// padding and on which features share a batch.
 bool has_fixed_ranges(const model::PreTrainedModel& model);
 
+enum class Products { kFloat32, kBf16 };
+
 /// With fixed ranges, and padding on the right, features are grouped by length, padded to the longest of a
 /// batch only and as many at a time as fill batch_size rows of full width; logits cover real tokens.
 /// Otherwise batches are as the original's: in order, batch_size rows, padded to the features' width.
+/// kBf16 takes products in BF16 (nn/autocast.h).
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                                  int64_t batch_size, const ProgressSink& progress = {});
+                                  int64_t batch_size, const ProgressSink& progress = {},
+                                  Products products = Products::kFloat32);
 
 /// Writes <split>_results.json and updates all_results.json (4 spaces, sorted keys).
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics);

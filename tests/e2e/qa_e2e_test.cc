@@ -343,6 +343,34 @@ TEST_F(QaTest, BatchSizeDoesNotChangeAnswers) {
   EXPECT_LE(differing, 4U) << "of 80: more than codes that rounding decides";
 }
 
+// E12: a limit above the size of the set takes the whole set, and prediction alone heeds the quantization
+// flags.
+TEST_F(QaTest, E12_PredictionAlone) {
+  const auto predictions = [&](const std::string& name, std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--do_predict", "--test_file", squad_, "--max_predict_samples", "1000"});
+    qa(model_, scratch_ / name, flags);
+    return read_json(scratch_ / (name + "/predict_predictions.json"));
+  };
+  const Json quantized = predictions("quantized", {}), plain = predictions("plain", {"--quant-disable"});
+  EXPECT_EQ(plain.size(), ids_.size());
+  EXPECT_NE(quantized, plain);
+  qa(model_, scratch_ / "evaluated", {"--do_eval", "--quant-disable", "--validation_file", squad_});
+  EXPECT_EQ(plain, read_json(scratch_ / "evaluated/eval_predictions.json"));
+}
+
+// --fp16 as the original's commands have it: products in BF16, and a line that says so.
+TEST_F(QaTest, HalfPrecisionFlagsEvaluateInBf16) {
+  const auto scores = [&](const std::string& name, std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--do_eval", "--quant-disable", "--validation_file", squad_});
+    const CommandResult result = qa(model_, scratch_ / name, flags);
+    EXPECT_EQ(result.err.find("BF16") != std::string::npos, name != "fp32") << result.err;
+    return read_json(scratch_ / (name + "/eval_nbest_predictions.json"));
+  };
+  const Json exact = scores("fp32", {}), fp16 = scores("fp16", {"--fp16"}), bf16 = scores("bf16", {"--bf16"});
+  EXPECT_EQ(fp16, bf16);
+  EXPECT_NE(fp16, exact);
+}
+
 TEST_F(QaTest, RandomInitExportsAFileForBenchmarks) {
   write_file(scratch_ / "config.json", dump_json(io::to_json(testing::tiny_config())));
   const auto run = [&](const std::string& name) {

@@ -6,8 +6,8 @@
 #include "qdqbert/model/heads_lm.h"
 #include "qdqbert/nn/state_dict.h"
 
-#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::model {
 namespace {
@@ -161,6 +161,19 @@ TEST(Model, CachedStepsEqualTheWholeSequence) {
   }
   const PastKeyValues swapped = reorder_cache(past, at::tensor({int64_t{1}, int64_t{0}}));
   EXPECT_EQ(difference(swapped[1][0][0], past[1][0][1]), "");
+}
+
+// M17
+TEST(Model, GradientCheckpointingReturnsNoCache) {
+  io::BertConfig config = tiny_config();
+  config.is_decoder = true;
+  const auto model = make<QDQBertLMHeadModel>(config);
+  model->train();
+  ForwardOptions options;
+  options.use_cache = true;
+  EXPECT_EQ(model->forward(inputs_for(), options).past_key_values.size(), 2u);
+  options.gradient_checkpointing = true;
+  EXPECT_TRUE(model->forward(inputs_for(), options).past_key_values.empty());
 }
 
 TEST(Model, TwoTensorCacheServesTheSelfAttentionAlone) {

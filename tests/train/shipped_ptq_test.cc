@@ -110,11 +110,11 @@ std::vector<std::string> recorded_answers(const std::string& name,
   return answers;
 }
 
-tasks::SquadEvaluation evaluation_of(model::PreTrainedModel& model,
-                                     const testing::ShippedQuestions& shipped) {
+tasks::SquadEvaluation evaluation_of(model::PreTrainedModel& model, const testing::ShippedQuestions& shipped,
+                                     train::Products products = train::Products::kFloat32) {
   constexpr int64_t kBatch = 16;
   nn::cache_large_tensors();
-  const tasks::SquadLogits logits = train::predict_logits(model, shipped.features, kBatch);
+  const tasks::SquadLogits logits = train::predict_logits(model, shipped.features, kBatch, {}, products);
   return tasks::evaluate_squad(shipped.examples, shipped.features, logits, {}, true);
 }
 
@@ -131,6 +131,22 @@ TEST(ShippedPtq, FloatAnswersAreTheReferences) {
   // The model's README gives the scores with four decimals.
   EXPECT_NEAR(evaluation.metrics.at("exact_match").get<double>(), 71.8, 5e-5);
   EXPECT_NEAR(evaluation.metrics.at("f1").get<double>(), 81.5766, 5e-5);
+}
+
+// Operands of eight bits change more answers than another order of sums does, so only the score is compared.
+TEST(ShippedPtq, ScoresWithBf16ProductsAreTheReferences) {
+  const auto shipped = testing::shipped_questions(1000);
+  for (const char* name : {"fp32", "percentile-99.999"}) {
+    const auto model = testing::shipped_model(name == std::string("fp32") ? "" : name);
+    const auto answers = answers_of(evaluation_of(*model, shipped, train::Products::kBf16));
+    const auto theirs = recorded_answers(name, shipped.examples);
+    const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, answers, theirs);
+    std::printf(
+        "%-20s F1 %.4f with BF16 products, reference %.4f (standard error of the difference %.4f); %.1f %% "
+        "of answers differ\n",
+        name, f1.f1_a, f1.f1_b, f1.standard_error, 100 * tasks::share_of_differing_answers(answers, theirs));
+    EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error) << name;
+  }
 }
 
 class ScoreOfMethod : public ::testing::TestWithParam<std::string> {};
