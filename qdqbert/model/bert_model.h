@@ -28,7 +28,8 @@ struct NamedLinear {
 };
 
 /// A model class: the base model alone or under a head. Parameters are on the CPU in float32 after
-/// construction.
+/// construction. A model is for one calling thread at a time: quantizers collect, and layers keep their
+/// quantized weights, in forward().
 class PreTrainedModel : public torch::nn::Module {
  public:
   /// Throws InputError with one sentence when inputs contradict each other, the configuration or the tables.
