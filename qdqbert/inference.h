@@ -1,6 +1,7 @@
-// Everything that works without LibTorch: tokenizer, files, quantization arithmetic, SQuAD, ONNX graphs.
+// Everything that works without LibTorch: tokenizer, files, quantization arithmetic, SQuAD, the engine.
 #pragma once
 
+#include "qdqbert/engine/session.h"
 #include "qdqbert/io/bert_config.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/safetensors.h"
