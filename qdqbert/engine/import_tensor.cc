@@ -7,6 +7,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file_beside.h"
+#include "qdqbert/engine/element_type.h"
 
 namespace qdqbert::engine {
 
@@ -24,12 +25,6 @@ constexpr uint32_t kEntryKey = 1, kEntryValue = 2;
 
 /// Copies give back the pages that they were read from after this many bytes.
 constexpr size_t kReleaseEvery = size_t{16} << 20;
-
-constexpr std::string_view kTypeNames[] = {
-    "UNDEFINED",      "FLOAT",      "UINT8",          "INT8",       "UINT16",   "INT16",
-    "INT32",          "INT64",      "STRING",         "BOOL",       "FLOAT16",  "DOUBLE",
-    "UINT32",         "UINT64",     "COMPLEX64",      "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN",
-    "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "UINT4",      "INT4",     "FLOAT4E2M1"};
 
 /// Bytes that the elements need. Sizes of 0 are left out of the product, so that the strides of empty tensors
 /// do not overflow either.
@@ -96,33 +91,9 @@ void check_booleans(Bytes bytes, const std::string& what) {
 }  // namespace
 
 DType dtype_of_onnx(int64_t onnx_type, std::string_view what) {
-  switch (onnx_type) {
-    case 1:
-      return DType::kF32;
-    case 2:
-      return DType::kU8;
-    case 3:
-      return DType::kI8;
-    case 5:
-      return DType::kI16;
-    case 6:
-      return DType::kI32;
-    case 7:
-      return DType::kI64;
-    case 9:
-      return DType::kBool;
-    case 10:
-      return DType::kF16;
-    case 11:
-      return DType::kF64;
-    case 16:
-      return DType::kBF16;
-    default: {
-      const bool known = onnx_type >= 0 && onnx_type < static_cast<int64_t>(std::size(kTypeNames));
-      fail("[onnx] {} has element type {}, which is not read", what,
-           known ? std::string(kTypeNames[onnx_type]) : std::to_string(onnx_type));
-    }
-  }
+  const std::optional<DType> found = find_element_type(onnx_type);
+  if (!found) fail("[onnx] {} has element type {}, which is not read", what, name_of_element_type(onnx_type));
+  return *found;
 }
 
 struct TensorReader::Fields {

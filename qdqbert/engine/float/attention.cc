@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/encoder/arena.h"
+#include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/engine/float/matmul.h"
 
 namespace qdqbert::engine {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <span>
 
-#include "qdqbert/engine/encoder/attention.h"
+#include "qdqbert/engine/integer/attention.h"
 #include "qdqbert/engine/kernels/rows.h"
 #include "qdqbert/engine/worker_pool.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/encoder/arena.h"
+#include "qdqbert/engine/integer/arena.h"
 
 namespace qdqbert::engine {
 

@@ -1,6 +1,45 @@
+#include <fmt/ranges.h>
+
 #include "qdqbert/engine/plan/lowering.h"
 
 namespace qdqbert::engine {
+
+namespace {
+
+/// Why a graph cannot be packed: the nodes that are the cause, and how many are their consequence.
+class Obstacles {
+ public:
+  explicit Obstacles(const Graph& graph) : missing_(graph.values.size(), false) {}
+
+  void add(const Node& node, const std::string& reason) {
+    bool follows = false;
+    for (const ValueId id : node.inputs) follows = follows || (id != kNoValue && missing_[id]);
+    for (const ValueId id : node.outputs)
+      if (id != kNoValue) missing_[id] = true;
+    if (follows)
+      ++consequences_[node.op];
+    else
+      reasons_.push_back(reason);
+  }
+
+  /// Throws CannotPack when there are any.
+  void check() const {
+    if (reasons_.empty()) return;
+    std::string text = fmt::format("{}", fmt::join(reasons_, "; "));
+    if (!consequences_.empty()) {
+      text += "; what reads these runs unpacked too:";
+      for (const auto& [op, count] : consequences_) text += fmt::format(" {} {}", count, op);
+    }
+    throw CannotPack{text};
+  }
+
+ private:
+  std::vector<bool> missing_;
+  std::vector<std::string> reasons_;
+  std::map<std::string, size_t> consequences_;
+};
+
+}  // namespace
 
 std::unique_ptr<Plan> Lowering::take() {
   check_inputs();
@@ -8,8 +47,16 @@ std::unique_ptr<Plan> Lowering::take() {
   for (const ValueId id : graph_.outputs) demands_[id].floats = true;
   for (size_t n = graph_.nodes.size(); n-- > 0;)
     if (!absorbed_[n]) ask(graph_.nodes[n]);
-  for (size_t n = 0; n < graph_.nodes.size(); ++n)
-    if (!absorbed_[n]) make(graph_.nodes[n]);
+  Obstacles obstacles(graph_);
+  for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+    if (absorbed_[n]) continue;
+    try {
+      make(graph_.nodes[n]);
+    } catch (const CannotPack& problem) {
+      obstacles.add(graph_.nodes[n], problem.reason);
+    }
+  }
+  obstacles.check();
   for (const ValueId id : graph_.outputs) add_output(id);
   assign_slots(*plan_);
   return std::move(plan_);

@@ -12,7 +12,7 @@ namespace qdqbert::engine {
 
 struct Lowered {
   std::unique_ptr<Plan> plan;  ///< null when the graph cannot run packed
-  std::string reason;          ///< why not: node, operator and what is missing
+  std::string reason;          ///< why not: all nodes that are the cause, with operator and what is missing
 };
 
 /// kAuto: integer kernels of `isa` for everything that is quantized, the rest in float with one order of

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "qdqbert/engine/encoder/attention.h"
-#include "qdqbert/engine/encoder/gemm.h"
+#include "qdqbert/engine/integer/attention.h"
+#include "qdqbert/engine/integer/gemm.h"
 #include "qdqbert/engine/session.h"
 
 namespace qdqbert::engine {

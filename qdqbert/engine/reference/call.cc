@@ -1,43 +1,11 @@
 #include "qdqbert/engine/reference/call.h"
 
-#include <cstring>
-#include <optional>
+#include "qdqbert/engine/element_type.h"
 
 namespace qdqbert::engine::reference {
 
-namespace {
-
-std::optional<DType> find_element_type(int64_t onnx_type) {
-  switch (onnx_type) {
-    case 1:
-      return DType::kF32;
-    case 2:
-      return DType::kU8;
-    case 3:
-      return DType::kI8;
-    case 5:
-      return DType::kI16;
-    case 6:
-      return DType::kI32;
-    case 7:
-      return DType::kI64;
-    case 9:
-      return DType::kBool;
-    case 10:
-      return DType::kF16;
-    case 11:
-      return DType::kF64;
-    case 16:
-      return DType::kBF16;
-    default:
-      return std::nullopt;
-  }
-}
-
-}  // namespace
-
 bool has_element_type(int64_t onnx_type) {
-  return find_element_type(onnx_type).has_value();
+  return engine::find_element_type(onnx_type).has_value();
 }
 
 DType element_type(const Call& call, int64_t onnx_type) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "qdqbert/engine/encoder/layer.h"
+#include "qdqbert/engine/integer/layer.h"
 #include "qdqbert/engine/kernels/select.h"
 #include "qdqbert/engine/worker_pool.h"
 

@@ -1,4 +1,4 @@
-#include "qdqbert/engine/encoder/attention.h"
+#include "qdqbert/engine/integer/attention.h"
 
 #include <algorithm>
 #include <cstring>

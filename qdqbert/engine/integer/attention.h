@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "qdqbert/engine/encoder/gemm.h"
+#include "qdqbert/engine/integer/gemm.h"
 
 namespace qdqbert::engine {
 

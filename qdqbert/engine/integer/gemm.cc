@@ -1,4 +1,4 @@
-#include "qdqbert/engine/encoder/gemm.h"
+#include "qdqbert/engine/integer/gemm.h"
 
 #include <algorithm>
 

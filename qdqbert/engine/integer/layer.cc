@@ -1,4 +1,4 @@
-#include "qdqbert/engine/encoder/layer.h"
+#include "qdqbert/engine/integer/layer.h"
 
 #include <algorithm>
 

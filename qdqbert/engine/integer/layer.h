@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "qdqbert/engine/encoder/arena.h"
+#include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/engine/kernels/pack.h"
 #include "qdqbert/engine/kernels/rows.h"
 
