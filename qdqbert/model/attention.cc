@@ -5,6 +5,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/model/fused_attention.h"
 #include "qdqbert/nn/autocast.h"
+#include "qdqbert/nn/dropout.h"
 #include "qdqbert/nn/gemm.h"
 
 namespace qdqbert::model {
@@ -15,7 +16,7 @@ void tell(const QuantizerTap* tap, const nn::TensorQuantizer& quantizer, const a
 }
 
 at::Tensor dropped(const at::Tensor& x, double probability, bool training) {
-  return training && probability > 0 ? at::dropout(x, probability, true) : x;
+  return training && probability > 0 ? nn::dropout(x, probability) : x;
 }
 
 std::shared_ptr<nn::TensorQuantizer> input_quantizer(const nn::QuantDefaults& defaults) {

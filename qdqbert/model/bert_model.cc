@@ -3,6 +3,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/masks.h"
+#include "qdqbert/nn/dropout.h"
 
 namespace qdqbert::model {
 
@@ -43,7 +44,7 @@ at::Tensor Embeddings::forward(const ModelInputs& inputs, int64_t past_length) {
                      : position_embeddings->weight.slice(0, past_length, past_length + length));
   }
   const at::Tensor normed = layer_norm->forward(sum);
-  return is_training() && dropout_ > 0 ? at::dropout(normed, dropout_, true) : normed;
+  return is_training() && dropout_ > 0 ? nn::dropout(normed, dropout_) : normed;
 }
 
 Pooler::Pooler(const io::BertConfig& config) : torch::nn::Module("QDQBertPooler") {

@@ -7,21 +7,30 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
+#include "qdqbert/nn/dropout.h"
+
 namespace qdqbert::model {
 namespace {
 
 namespace ag = torch::autograd;
 
-at::Tensor generator_state() {
+/// What random numbers of the next operation depend on.
+struct RandomState {
+  at::Tensor generator;
+  nn::DropoutPosition dropout;
+};
+
+RandomState random_state() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard<std::mutex> lock(generator.mutex());
-  return generator.get_state();
+  return {generator.get_state(), nn::dropout_position()};
 }
 
-void set_generator_state(const at::Tensor& state) {
+void set_random_state(const RandomState& state) {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard<std::mutex> lock(generator.mutex());
-  generator.set_state(state);
+  generator.set_state(state.generator);
+  nn::set_dropout_position(state.dropout);
 }
 
 at::Tensor leaf_of(const at::Tensor& tensor) {
@@ -36,19 +45,20 @@ at::Tensor gradient_of(const at::Tensor& leaf) {
 // parameters get their gradients from the inner backward pass.
 struct CheckpointNode : ag::Node {
   std::shared_ptr<Layer> layer;
-  at::Tensor hidden, generator;
+  at::Tensor hidden;
+  RandomState random;
   LayerInputs inputs;
   LayerContext context;
 
   ag::variable_list apply(ag::variable_list&& gradients) override {
     const at::AutoGradMode with_gradients(true);
-    const at::Tensor now = generator_state();
+    const RandomState now = random_state();
     const at::Tensor states = leaf_of(hidden);
     LayerInputs again = inputs;
     again.encoder_states = leaf_of(inputs.encoder_states);
-    set_generator_state(generator);
+    set_random_state(random);
     const LayerOutput output = layer->forward(states, again, context);
-    set_generator_state(now);
+    set_random_state(now);
 
     ag::variable_list roots, root_gradients;
     const at::Tensor outputs[] = {output.hidden, output.probabilities, output.cross_probabilities};
@@ -87,7 +97,7 @@ LayerOutput checkpoint_layer(const std::shared_ptr<Layer>& layer, const at::Tens
   node->inputs = inputs;
   node->context = context;
   node->context.tap = nullptr;
-  node->generator = generator_state();
+  node->random = random_state();
   node->set_next_edges(ag::collect_next_edges(hidden, inputs.encoder_states));
 
   LayerOutput output;

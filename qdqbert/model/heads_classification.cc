@@ -3,12 +3,13 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/losses.h"
+#include "qdqbert/nn/dropout.h"
 
 namespace qdqbert::model {
 namespace {
 
 at::Tensor dropped(const torch::nn::Module& module, const at::Tensor& x, double probability) {
-  return module.is_training() && probability > 0 ? at::dropout(x, probability, true) : x;
+  return module.is_training() && probability > 0 ? nn::dropout(x, probability) : x;
 }
 
 std::shared_ptr<nn::Linear> linear(const io::BertConfig& config, int64_t labels) {
