@@ -21,9 +21,10 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"onnx", {"base"}},
     {"tasks", {"base", "text"}},
     {"engine", {"base", "onnx"}},
+    {"report", {"base"}},
     {"nn", {"base", "quant"}},
     {"model", {"base", "quant", "nn", "io", "onnx"}},
-    {"train", {"base", "quant", "nn", "io", "onnx", "model", "tasks", "text"}},
+    {"train", {"base", "quant", "nn", "io", "onnx", "model", "tasks", "text", "report"}},
 };
 const std::set<std::string> kTorchRooms = {"nn", "model", "train"};
 
