@@ -110,6 +110,21 @@ QuestionRequest parse_question(const LineReader::Line& line, size_t longest, Jso
   return {id, text_of(json, "question"), text_of(json, "context")};
 }
 
+LabelledRequest parse_text(const LineReader::Line& line, size_t longest, Json& id) {
+  const Json json = parse_line(line, longest, id);
+  LabelledRequest made{id, {text_of(json, "text"), {}, {}}};
+  if (json.contains("text_pair")) made.request.pair = text_of(json, "text_pair");
+  if (const auto found = json.find("choices"); found != json.end()) {
+    if (!found->is_array())
+      fail("\"choices\" has to be a list of texts, it is a JSON {}", found->type_name());
+    for (const Json& choice : *found) {
+      if (!choice.is_string()) fail("\"choices\" has to be a list of texts, it holds {}", choice.dump());
+      made.request.choices.push_back(choice.get<std::string>());
+    }
+  }
+  return made;
+}
+
 IdsRequest parse_ids(const LineReader::Line& line, size_t longest, Json& id) {
   const Json json = parse_line(line, longest, id);
   IdsRequest request{id, ids_of(json, "input_ids"), {}};

@@ -8,6 +8,8 @@
 
 #include "qdqbert/base/json.h"
 
+#include "cli/text_task.h"
+
 namespace qdqbert::cli {
 
 /// Lines of a file descriptor. Hands out what has arrived without waiting for more, so that a pipe that stays
@@ -43,6 +45,11 @@ struct QuestionRequest {
   std::string question, context;
 };
 
+struct LabelledRequest {
+  Json id;
+  TextRequest request;
+};
+
 struct IdsRequest {
   Json id;
   std::vector<int32_t> input_ids, token_type_ids;  ///< types are empty or as many
@@ -51,6 +58,8 @@ struct IdsRequest {
 /// {"id": text or number, "question": text, "context": text}. Throws InputError saying what is wrong with the
 /// line; `id` is set as far as it was read.
 QuestionRequest parse_question(const LineReader::Line& line, size_t longest, Json& id);
+/// {"id", "text": text, "text_pair": text, "choices": [texts]}, all but the text optional.
+LabelledRequest parse_text(const LineReader::Line& line, size_t longest, Json& id);
 /// {"id", "input_ids": [numbers], "token_type_ids": [numbers]}
 IdsRequest parse_ids(const LineReader::Line& line, size_t longest, Json& id);
 

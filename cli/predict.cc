@@ -11,6 +11,7 @@
 
 #include "cli/answer_text.h"
 #include "cli/answerer.h"
+#include "cli/model_facts.h"
 #include "cli/predict_lines.h"
 #include "cli/predict_options.h"
 #include "cli/terminal.h"
@@ -30,7 +31,9 @@ class Prediction {
     timed("load", [&] { session_.emplace(file_, o_.engine.options()); });
     if (!o_.raw) prepare();
     int code = 0;
-    if (o_.question) {
+    if (o_.text) {
+      answer_one_text();
+    } else if (o_.question) {
       answer_one();
     } else if (o_.squad) {
       answer_file();
@@ -57,6 +60,11 @@ class Prediction {
   void prepare() {
     tokenizer_ = find_tokenizer(file_, o_.tokenizer, *session_);
     o_.max_seq_length = bounded_length(o_.max_seq_length, *tokenizer_, *session_, o_.length_given);
+    const ModelFacts facts = read_model_facts(file_);
+    const PredictTask task = task_for(facts);
+    report_["task"] = name_of(task);
+    if (task != PredictTask::kQuestions) return prepare_texts(task, facts);
+    if (o_.text) fail<UsageError>("[predict] {} answers questions: --question and --context", file_.string());
     tasks::FeatureOptions features;
     features.max_length = static_cast<int>(o_.max_seq_length);
     features.stride = static_cast<int>(o_.doc_stride.value_or(o_.max_seq_length / 3));
@@ -64,6 +72,54 @@ class Prediction {
     features.labels = false;
     answerer_.emplace(*session_, file_.string(), *tokenizer_, features, o_.answers,
                       static_cast<size_t>(o_.tokens_per_batch));
+  }
+
+  PredictTask task_for(const ModelFacts& facts) const {
+    if (o_.task != "auto") return predict_task_named(o_.task);
+    if (o_.question || o_.squad) return PredictTask::kQuestions;
+    if (facts.task) return *facts.task;
+    if (const auto suggested = task_of_outputs(*session_)) return *suggested;
+    if (!o_.text) return PredictTask::kQuestions;  // and its own words where the outputs do not fit
+    fail("[predict] there is no config.json beside {} that names its task; say it: --task", file_.string());
+  }
+
+  void prepare_texts(PredictTask task, const ModelFacts& facts) {
+    if (o_.question || o_.squad)
+      fail<UsageError>("[predict] --{} goes with --task qa, the task is {}",
+                       o_.question ? "question" : "squad", name_of(task));
+    TextTaskOptions options;
+    options.max_length = static_cast<int>(o_.max_seq_length);
+    options.top_k = o_.top_k;
+    options.threshold = o_.threshold;
+    options.normalize = o_.normalize;
+    options.first_token = o_.pooling == "first";
+    options.max_new_tokens = o_.max_new_tokens;
+    options.tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch);
+    task_ = make_text_task(task, *session_, file_.string(), *tokenizer_, facts, options);
+  }
+
+  void answer_one_text() {
+    const TextRequest request{*o_.text, o_.text_pair, o_.choices};
+    const auto check = [](const char* flag, const std::string& text) {
+      if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
+        fail("[predict] --{} is not valid UTF-8 at byte {}", flag, bad + 1);
+    };
+    check("text", request.text);
+    if (request.pair) check("text_pair", *request.pair);
+    for (const std::string& choice : request.choices) check("choices", choice);
+    Json answer;
+    timed("answer", [&] {
+      const TaskTexts encoded = task_->encode(request);
+      std::vector<const text::Encoding*> texts;
+      for (const text::Encoding& text : encoded.texts) texts.push_back(&text);
+      answer = task_->answer(request, encoded.texts, task_->run(texts, [&] { progress_.check(); }));
+      if (encoded.truncated) {
+        answer["truncated"] = true;
+        log_warning("the text was cut at {} tokens", o_.max_seq_length);
+      }
+    });
+    fmt::print("{}", task_->describe(answer));
+    report_.update(answer);
   }
 
   void answer_one() {
@@ -132,8 +188,9 @@ class Prediction {
     LineCounts counts;
     timed("answer", [&] {
       const auto look = [&] { progress_.check(); };
-      counts = o_.raw ? answer_raw_lines(reader, *session_, look, sink)
-                      : answer_lines(reader, *answerer_, o_, look, sink);
+      counts = o_.raw  ? answer_raw_lines(reader, *session_, look, sink)
+               : task_ ? answer_text_lines(reader, *task_, o_, look, sink)
+                       : answer_lines(reader, *answerer_, o_, look, sink);
     });
     if (output) output->commit();
     report_["answered"] = counts.answered;
@@ -154,7 +211,8 @@ class Prediction {
   fs::path file_;
   std::optional<engine::Session> session_;
   std::optional<text::Tokenizer> tokenizer_;
-  std::optional<Answerer> answerer_;
+  std::optional<Answerer> answerer_;  ///< of questions
+  std::unique_ptr<TextTask> task_;    ///< of everything else
   Json report_ = Json::object(), seconds_ = Json::object();
 };
 

@@ -92,16 +92,86 @@ std::string answer_all(std::vector<Pending>& waiting, const Answerer& answerer, 
   return text;
 }
 
+/// A text and what becomes of it.
+struct PendingText {
+  Json id;
+  int64_t line = 0;
+  std::string error;
+  TextRequest request;
+  TaskTexts encoded;
+  size_t tokens = 0;
+};
+
+PendingText read_text(const LineReader::Line& line, size_t longest, const TextTask& task) {
+  PendingText pending;
+  pending.line = line.number;
+  try {
+    pending.request = parse_text(line, longest, pending.id).request;
+    pending.encoded = task.encode(pending.request);
+    for (const text::Encoding& text : pending.encoded.texts) pending.tokens += text.ids.size();
+  } catch (const InputError& error) {
+    pending.error = error.what();
+    pending.encoded.texts.clear();
+  }
+  return pending;
+}
+
+/// Outputs of each request; as logits_of().
+std::vector<std::vector<TextOutput>> outputs_of(std::vector<PendingText*>& requests, const TextTask& task,
+                                                const std::function<void()>& look) {
+  std::vector<const text::Encoding*> texts;
+  for (const PendingText* pending : requests)
+    for (const text::Encoding& text : pending->encoded.texts) texts.push_back(&text);
+  std::vector<std::vector<TextOutput>> outputs(requests.size());
+  try {
+    std::vector<TextOutput> all = task.run(texts, look);
+    auto from = all.begin();
+    for (size_t i = 0; i < requests.size(); ++i)
+      for (size_t t = 0; t < requests[i]->encoded.texts.size(); ++t) outputs[i].push_back(std::move(*from++));
+  } catch (const InputError& error) {
+    if (requests.size() == 1) requests[0]->error = error.what();
+    for (size_t i = 0; requests.size() > 1 && i < requests.size(); ++i) {
+      std::vector<PendingText*> alone = {requests[i]};
+      outputs[i] = std::move(outputs_of(alone, task, look)[0]);
+    }
+  }
+  return outputs;
+}
+
+std::string answer_texts(std::vector<PendingText>& waiting, const TextTask& task,
+                         const std::function<void()>& look, LineCounts& counts) {
+  std::vector<PendingText*> good;
+  for (PendingText& pending : waiting)
+    if (pending.error.empty()) good.push_back(&pending);
+  const std::vector<std::vector<TextOutput>> outputs = outputs_of(good, task, look);
+  std::string text;
+  size_t next = 0;
+  for (const PendingText& pending : waiting) {
+    const bool asked = next < good.size() && good[next] == &pending;
+    const std::vector<TextOutput>* rows = asked ? &outputs[next++] : nullptr;
+    if (!pending.error.empty()) {
+      text += error_line(pending.id, pending.line, pending.error);
+      ++counts.refused;
+      continue;
+    }
+    Json line = {{"id", pending.id}};
+    line.update(task.answer(pending.request, pending.encoded.texts, *rows));
+    if (pending.encoded.truncated) line["truncated"] = true;
+    text += dump_json(line, kLine);
+    ++counts.answered;
+  }
+  return text;
+}
+
 bool is_blank(const LineReader::Line& line) {
   return !line.too_long && line.text.find_first_not_of(" \t") == std::string::npos;
 }
 
-}  // namespace
-
-LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const PredictOptions& options,
-                        const std::function<void()>& look, const TextSink& sink) {
-  LineCounts counts;
-  std::vector<Pending> waiting;
+/// Lines that have arrived, together.
+template <class Request, class Read, class Answer>
+void read_in_batches(LineReader& reader, const PredictOptions& options, const std::function<void()>& look,
+                     const Read& read, const Answer& answer) {
+  std::vector<Request> waiting;
   size_t tokens = 0;
   for (LineReader::Result result = LineReader::Result::kLine; result != LineReader::Result::kEnd;) {
     look();
@@ -109,15 +179,36 @@ LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const Pred
     result = reader.next(line, waiting.empty() ? kLook : 0);
     if (result == LineReader::Result::kLine) {
       if (is_blank(line)) continue;
-      waiting.push_back(read_request(line, reader.longest(), answerer));
+      waiting.push_back(read(line));
       tokens += waiting.back().tokens;
       if (tokens < static_cast<size_t>(options.tokens_per_batch) && waiting.size() < kMostWaiting) continue;
     }
     if (waiting.empty()) continue;
-    sink(answer_all(waiting, answerer, options, look, counts));
+    answer(waiting);
     waiting.clear();
     tokens = 0;
   }
+}
+
+}  // namespace
+
+LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const PredictOptions& options,
+                        const std::function<void()>& look, const TextSink& sink) {
+  LineCounts counts;
+  read_in_batches<Pending>(
+      reader, options, look,
+      [&](const LineReader::Line& line) { return read_request(line, reader.longest(), answerer); },
+      [&](std::vector<Pending>& waiting) { sink(answer_all(waiting, answerer, options, look, counts)); });
+  return counts;
+}
+
+LineCounts answer_text_lines(LineReader& reader, const TextTask& task, const PredictOptions& options,
+                             const std::function<void()>& look, const TextSink& sink) {
+  LineCounts counts;
+  read_in_batches<PendingText>(
+      reader, options, look,
+      [&](const LineReader::Line& line) { return read_text(line, reader.longest(), task); },
+      [&](std::vector<PendingText>& waiting) { sink(answer_texts(waiting, task, look, counts)); });
   return counts;
 }
 
@@ -137,6 +228,7 @@ LineCounts answer_raw_lines(LineReader& reader, const engine::Session& session,
       batch.length = request.input_ids.size();
       batch.input_ids = request.input_ids;
       batch.token_type_ids = request.token_type_ids;
+      batch.choices = session.by_choices() ? 1 : 0;
       Json answer = {{"id", id}, {"outputs", Json::object()}};
       for (const engine::Output& output : session.run(batch))
         answer["outputs"][output.name] = {{"shape", output.shape}, {"values", output.values}};

@@ -7,6 +7,7 @@
 #include "cli/answerer.h"
 #include "cli/json_requests.h"
 #include "cli/predict_options.h"
+#include "cli/text_task.h"
 
 namespace qdqbert::cli {
 
@@ -22,6 +23,10 @@ using TextSink = std::function<void(const std::string& text)>;
 /// each answer. `look` is called often and may throw.
 LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const PredictOptions& options,
                         const std::function<void()>& look, const TextSink& sink);
+
+/// The same for texts: every other task.
+LineCounts answer_text_lines(LineReader& reader, const TextTask& task, const PredictOptions& options,
+                             const std::function<void()>& look, const TextSink& sink);
 
 /// The same for lines of token ids, one run each, with all outputs of the model.
 LineCounts answer_raw_lines(LineReader& reader, const engine::Session& session,

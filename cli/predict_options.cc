@@ -2,20 +2,45 @@
 
 #include "qdqbert/base/error.h"
 
+#include "cli/model_facts.h"
+
 namespace qdqbert::cli {
 
 std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   PredictOptions o;
-  ArgumentParser parser("predict",
-                        "MODEL (--question Q --context C | --squad FILE --output FILE | < LINES) [flags]",
-                        "Answers questions with an ONNX file: one question; those of a SQuAD file (id to "
-                        "text, as predictions.json); or "
-                        "JSON lines\n{\"id\", \"question\", \"context\"} on standard input, each answered by "
-                        "a line {\"id\", \"answer\", "
-                        "\"score\", \"start\", \"end\"} with start and\nend in Unicode code points of the "
-                        "context. A line that cannot be "
-                        "answered gets {\"id\", \"line\", \"error\"}; the exit code is 2 then.");
+  ArgumentParser parser(
+      "predict", "MODEL (--text T | --question Q --context C | --squad FILE --output FILE | < LINES) [flags]",
+      "Answers from an ONNX file, for the task that config.json beside it names: one text or question; the "
+      "questions\nof a SQuAD file; or JSON lines on standard input, each answered by a line with the same "
+      "id. What a line\nholds, and what its answer:\n"
+      "  qa             question, context                answer, score, start, end\n"
+      "  classify       text, text_pair if any           label, score, scores; several labels: labels; "
+      "regression: value\n"
+      "  tag            text                             entities: entity, score, start, end, text\n"
+      "  choose         text, choices                    choice (counted from 0), text, scores\n"
+      "  fill-mask      text with [MASK]                 masks: for each the fillers (token, id, score, "
+      "text)\n"
+      "  next-sentence  text, text_pair                  is_next, score\n"
+      "  generate       text                             text, tokens, finish\n"
+      "  embed          text                             embedding\n"
+      "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", "
+      "\"error\"}; the\nexit code is 2 then. An answer to a text that was cut at --max_seq_length has "
+      "\"truncated\": true.");
   parser.add_positional("MODEL", o.model, "an ONNX file, or a directory with model.onnx");
+  std::vector<std::string> tasks = predict_task_names();
+  tasks.insert(tasks.begin(), "auto");
+  parser.add_choice("task", o.task, tasks,
+                    "what the model does; auto: what `architectures` of config.json says");
+  parser.group("texts");
+  parser.add("text", o.text, "one text");
+  parser.add("text_pair", o.text_pair, "the second text of a pair");
+  parser.add("choices", o.choices, "the choices of a multiple-choice model, each an argument");
+  parser.add("top_k", o.top_k, "labels or fillers that an answer lists");
+  parser.add("threshold", o.threshold, "score from which on a label holds, where several may hold");
+  parser.add_choice("pooling", o.pooling, {"mean", "first"},
+                    "embeddings: the mean over all tokens, or the first token");
+  parser.add("normalize", o.normalize, "embeddings of length 1");
+  parser.add("max_new_tokens", o.max_new_tokens, "length of a continuation, in tokens");
   parser.group("questions");
   parser.add("question", o.question, "one question");
   parser.add("context", o.context, "the text that answers it");
@@ -25,7 +50,8 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
                     "to lines with all "
                     "outputs");
   parser.add("tokenizer", o.tokenizer, "tokenizer directory or vocabulary (default: beside the ONNX file)");
-  parser.add("max_seq_length", o.max_seq_length, "longest window of question and context, in tokens");
+  parser.add("max_seq_length", o.max_seq_length,
+             "longest text, or window of question and context, in tokens");
   parser.add(
       "doc_stride", o.doc_stride,
       "tokens that consecutive windows of a long context share (default: a third of --max_seq_length)");
@@ -47,8 +73,14 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   if (o.question.has_value() != o.context.has_value())
     fail<UsageError>("[predict] --question and --context go together, --{} is missing",
                      o.question ? "context" : "question");
-  if ((o.question ? 1 : 0) + (o.squad ? 1 : 0) + (o.raw ? 1 : 0) > 1)
-    fail<UsageError>("[predict] --question, --squad and --raw are three ways to ask, give one");
+  if ((o.question ? 1 : 0) + (o.squad ? 1 : 0) + (o.raw ? 1 : 0) + (o.text ? 1 : 0) > 1)
+    fail<UsageError>("[predict] --text, --question, --squad and --raw are four ways to ask, give one");
+  if (!o.text && (o.text_pair || !o.choices.empty()))
+    fail<UsageError>("[predict] --{} goes with --text", o.text_pair ? "text_pair" : "choices");
+  if (o.text && o.output)
+    fail<UsageError>("[predict] --text prints its answer; --json FILE writes it to a file");
+  if (!(o.threshold >= 0 && o.threshold <= 1))
+    fail<UsageError>("[predict] --threshold is {}, 0 to 1 are possible", o.threshold);
   if (o.squad && !o.output) fail<UsageError>("[predict] --squad needs --output FILE for the answers");
   if (o.question && o.output)
     fail<UsageError>("[predict] --question prints its answer; --json FILE writes it to a file");
@@ -61,6 +93,8 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   };
   at_least_one("max_seq_length", o.max_seq_length);
   at_least_one("tokens_per_batch", o.tokens_per_batch);
+  at_least_one("top_k", o.top_k);
+  at_least_one("max_new_tokens", o.max_new_tokens);
   at_least_one("n_best", o.n_best);
   at_least_one("n_best_size", o.answers.n_best_size);
   at_least_one("max_answer_length", o.answers.max_answer_length);

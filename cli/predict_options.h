@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "qdqbert/tasks/squad_postprocess.h"
 
@@ -11,6 +12,13 @@ namespace qdqbert::cli {
 
 struct PredictOptions {
   std::string model, tokenizer;
+  std::string task = "auto";
+  std::optional<std::string> text, text_pair;
+  std::vector<std::string> choices;
+  int64_t top_k = 5, max_new_tokens = 32;
+  double threshold = 0.5;
+  bool normalize = true;
+  std::string pooling = "mean";
   std::optional<std::string> question, context, squad, output, n_best_output, json;
   bool raw = false;
   int64_t max_seq_length = 384;

@@ -359,6 +359,9 @@ bool Session::packed() const {
 bool Session::bit_exact() const {
   return state_->plan && state_->plan->bit_exact;
 }
+bool Session::by_choices() const {
+  return state_->by_choices;
+}
 const std::vector<PlanStep>& Session::plan() const {
   return state_->steps;
 }

@@ -92,6 +92,8 @@ class Session {
 
   /// False: nodes outside of what can be packed keep the padded form; the reason is in the plan's notes.
   bool packed() const;
+  /// Whether inputs are [texts / choices, choices, S]: a multiple-choice model.
+  bool by_choices() const;
   /// Whether outputs are the same bits on every ISA, for every number of threads, composition of the batch
   /// and padding: so for quantized graphs under kAuto, unless a step of the plan says otherwise.
   bool bit_exact() const;

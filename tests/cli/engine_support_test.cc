@@ -10,6 +10,7 @@
 
 #include "cli/answer_text.h"
 #include "cli/bench_load.h"
+#include "cli/entities.h"
 #include "cli/json_requests.h"
 #include "cli/latency.h"
 #include "cli/span_model.h"
@@ -21,6 +22,28 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+std::string entities_text(const std::vector<size_t>& labels, const std::vector<std::string>& names) {
+  std::vector<LabelledWord> words;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto at = static_cast<uint32_t>(10 * i);
+    words.push_back({at, at + 5, labels[i], 0.5 + 0.125 * static_cast<double>(i % 2)});
+  }
+  std::string text;
+  for (const Entity& entity : find_entities(words, names))
+    text += fmt::format("{}[{},{}]{} ", entity.type, entity.begin, entity.end, entity.score);
+  return text;
+}
+
+TEST(EntitiesTest, RunsOfOneTypeBeginAtBOrAtAnotherType) {
+  const std::vector<std::string> names = {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"};
+  EXPECT_EQ(entities_text({0, 1, 2, 0, 3}, names), "PER[10,25]0.5625 LOC[40,45]0.5 ");
+  EXPECT_EQ(entities_text({1, 1, 2}, names), "PER[0,5]0.5 PER[10,25]0.5625 ");
+  EXPECT_EQ(entities_text({2, 4, 4}, names), "PER[0,5]0.5 LOC[10,25]0.5625 ");
+  EXPECT_EQ(entities_text({2, 0, 2}, names), "PER[0,5]0.5 PER[20,25]0.5 ");
+  EXPECT_EQ(entities_text({0, 0}, names), "");
+  EXPECT_EQ(entities_text({1, 1, 0, 2}, {"O", "NOUN", "VERB"}), "NOUN[0,15]0.5625 VERB[30,35]0.625 ");
+}
 
 TEST(LatencyTest, PercentilesBetweenValues) {
   std::vector<double> values(101);

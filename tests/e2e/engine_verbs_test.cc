@@ -424,8 +424,9 @@ TEST(EngineVerbsGolden, EveryQuestionAnsweringFileAnswers) {
     if (!fs::exists(entry.path() / "model.onnx")) continue;
     CommandOptions options;
     options.input = "{\"id\": 1, \"question\": \"who won\", \"context\": \"ann won\"}\n";
-    const auto result = run_command(
-        {"predict", (entry.path() / "model.onnx").string(), "--tokenizer", scratch / "vocab.txt"}, options);
+    const auto result = run_command({"predict", (entry.path() / "model.onnx").string(), "--task", "qa",
+                                     "--tokenizer", scratch / "vocab.txt"},
+                                    options);
     if (result.err.find("does not answer questions") != std::string::npos) continue;
     ASSERT_EQ(result.code, 0) << entry.path() << ": " << result.err;
     const Json answer = parse_json(result.out, "answer");

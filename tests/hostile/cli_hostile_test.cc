@@ -43,7 +43,7 @@ TEST_F(EngineHostile, WrongFilesAndFlags) {
   refused({"predict", scratch_ / "none", "--question", "q", "--context", "c"}, "none");
   refused({"predict", model_, "--question", "q"}, "--context is missing");
   refused({"predict", model_, "--squad", squad_}, "--squad needs --output");
-  refused({"predict", model_, "--squad", squad_, "--question", "q", "--context", "c"}, "three ways to ask");
+  refused({"predict", model_, "--squad", squad_, "--question", "q", "--context", "c"}, "four ways to ask");
   refused({"predict", model_, "--squad", scratch_ / "none.json", "--output", scratch_ / "p"}, "none.json");
   refused({"predict", model_, "--squad", squad_, "--output", scratch_ / "no/such/p"}, "no/such");
   refused({"predict", model_, "--question", "\xff", "--context", "c"}, "--question is not valid UTF-8");

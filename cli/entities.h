@@ -1,0 +1,39 @@
+// Labels of word pieces to entities in the text.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "qdqbert/text/encoding.h"
+#include "qdqbert/text/tokenizer.h"
+
+#include "cli/text_model.h"
+
+namespace qdqbert::cli {
+
+/// A word of the text and what the model says about its first piece.
+struct LabelledWord {
+  uint32_t begin = 0, end = 0;  ///< code points
+  size_t label = 0;
+  double score = 0;
+};
+
+/// `texts`: windows of one text. Pieces that continue a word belong to it, as the models are trained. A piece
+/// that several windows hold counts where it is farthest from the window's ends.
+std::vector<LabelledWord> label_words(const text::Tokenizer& tokenizer, std::span<const text::Encoding> texts,
+                                      std::span<const TextOutput> outputs);
+
+struct Entity {
+  std::string type;
+  uint32_t begin = 0, end = 0;  ///< code points
+  double score = 0;             ///< mean of its words
+};
+
+/// Runs of words with B-X, I-X, I-X, ...; an I-X behind something else begins an entity too. Labels without
+/// prefix are types themselves, and neighbours of one type belong together. "O" is no entity.
+std::vector<Entity> find_entities(std::span<const LabelledWord> words,
+                                  const std::vector<std::string>& labels);
+
+}  // namespace qdqbert::cli

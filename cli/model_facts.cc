@@ -1,0 +1,105 @@
+#include "cli/model_facts.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/json.h"
+
+namespace qdqbert::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A text-classification model with more labels than this is no model.
+constexpr int64_t kMostLabels = 10'000'000;
+
+std::optional<PredictTask> task_of_class(std::string_view name) {
+  const auto ends_with = [&](std::string_view end) {
+    return name.size() >= end.size() && name.substr(name.size() - end.size()) == end;
+  };
+  if (ends_with("ForQuestionAnswering")) return PredictTask::kQuestions;
+  if (ends_with("ForSequenceClassification")) return PredictTask::kClassify;
+  if (ends_with("ForTokenClassification")) return PredictTask::kTag;
+  if (ends_with("ForMultipleChoice")) return PredictTask::kChoose;
+  if (ends_with("ForMaskedLM")) return PredictTask::kFillMask;
+  if (ends_with("ForNextSentencePrediction")) return PredictTask::kNextSentence;
+  if (ends_with("LMHeadModel")) return PredictTask::kGenerate;
+  if (ends_with("BertModel")) return PredictTask::kEmbed;
+  return std::nullopt;
+}
+
+std::vector<std::string> labels_of(const Json& map, const std::string& file) {
+  if (!map.is_object()) fail("[model] id2label of {} is no object", file);
+  std::vector<std::string> labels;
+  for (const auto& [key, value] : map.items()) {
+    int64_t index = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
+    if (error != std::errc() || end != key.data() + key.size() || index < 0 || index >= kMostLabels)
+      fail("[model] id2label of {} has the key {}, which is no index of a label", file, key);
+    if (!value.is_string()) fail("[model] label {} of {} is no text", key, file);
+    for (auto i = static_cast<int64_t>(labels.size()); i <= index; ++i)
+      labels.push_back(fmt::format("LABEL_{}", i));
+    labels[static_cast<size_t>(index)] = value.get<std::string>();
+  }
+  return labels;
+}
+
+}  // namespace
+
+const std::vector<std::string>& predict_task_names() {
+  static const std::vector<std::string> names = {"qa",        "classify",      "tag",      "choose",
+                                                 "fill-mask", "next-sentence", "generate", "embed"};
+  return names;
+}
+
+std::string_view name_of(PredictTask task) {
+  return predict_task_names()[static_cast<size_t>(task)];
+}
+
+PredictTask predict_task_named(std::string_view name) {
+  const std::vector<std::string>& names = predict_task_names();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+    fail<UsageError>("[predict] --task {} is unknown; use {}", name, fmt::join(names, ", "));
+  return static_cast<PredictTask>(found - names.begin());
+}
+
+ModelFacts read_model_facts(const fs::path& onnx_file) {
+  fs::path place = onnx_file.parent_path().empty() ? fs::path(".") : onnx_file.parent_path();
+  if (!fs::is_regular_file(place / "config.json")) place /= "..";
+  const fs::path file = place / "config.json";
+  ModelFacts facts;
+  if (!fs::is_regular_file(file)) return facts;
+  const Json config = read_json(file);
+  if (!config.is_object()) fail("[model] {} is no JSON object", file.string());
+  if (const auto found = config.find("architectures"); found != config.end() && found->is_array())
+    for (const Json& name : *found)
+      if (name.is_string() && !facts.task) facts.task = task_of_class(name.get<std::string>());
+  if (const auto found = config.find("id2label"); found != config.end())
+    facts.labels = labels_of(*found, file.string());
+  if (const auto found = config.find("problem_type"); found != config.end() && found->is_string()) {
+    const auto type = found->get<std::string>();
+    if (type == "single_label_classification") facts.scores = ScoreKind::kSingleLabel;
+    if (type == "multi_label_classification") facts.scores = ScoreKind::kMultiLabel;
+    if (type == "regression") facts.scores = ScoreKind::kRegression;
+  }
+  return facts;
+}
+
+std::optional<PredictTask> task_of_outputs(const engine::Session& session) {
+  const auto has = [&](std::string_view part) {
+    const std::vector<std::string>& names = session.output_names();
+    return std::any_of(names.begin(), names.end(),
+                       [&](const std::string& name) { return name.find(part) != std::string::npos; });
+  };
+  if (has("start") && has("end")) return PredictTask::kQuestions;
+  if (has("last_hidden_state")) return PredictTask::kEmbed;
+  return std::nullopt;
+}
+
+}  // namespace qdqbert::cli

@@ -1,0 +1,52 @@
+// What config.json beside an ONNX file says about its use.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qdqbert/engine/session.h"
+
+namespace qdqbert::cli {
+
+enum class PredictTask {
+  kQuestions,
+  kClassify,
+  kTag,
+  kChoose,
+  kFillMask,
+  kNextSentence,
+  kGenerate,
+  kEmbed,
+};
+
+/// Names as --task takes them, in the order of the enumeration.
+const std::vector<std::string>& predict_task_names();
+std::string_view name_of(PredictTask task);
+/// Throws UsageError for another name.
+PredictTask predict_task_named(std::string_view name);
+
+/// How the logits of a classifier become scores.
+enum class ScoreKind {
+  kSingleLabel,  ///< softmax
+  kMultiLabel,   ///< a sigmoid for each label
+  kRegression,   ///< as they are
+};
+
+struct ModelFacts {
+  std::optional<PredictTask> task;  ///< of the first of `architectures` that has one
+  std::vector<std::string> labels;  ///< by index; LABEL_0, LABEL_1, ... where id2label has gaps
+  std::optional<ScoreKind> scores;  ///< of problem_type
+};
+
+/// Reads config.json in the file's directory or the one above it; everything absent when there is none.
+/// Throws InputError for a config.json that is no JSON object, and for an id2label that is no map from
+/// numbers to texts.
+ModelFacts read_model_facts(const std::filesystem::path& onnx_file);
+
+/// The task that the names of a graph's outputs suggest, for files without config.json.
+std::optional<PredictTask> task_of_outputs(const engine::Session& session);
+
+}  // namespace qdqbert::cli

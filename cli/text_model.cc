@@ -1,0 +1,105 @@
+#include "cli/text_model.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "qdqbert/base/error.h"
+
+#include "cli/span_model.h"
+
+namespace qdqbert::cli {
+
+size_t find_output(const engine::Session& session, const std::string& model, const std::string& name) {
+  const std::vector<std::string>& names = session.output_names();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found != names.end()) return static_cast<size_t>(found - names.begin());
+  fail("[model] {} has no output {}, its outputs are {}", model, name, fmt::join(names, ", "));
+}
+
+TextModel::TextModel(const engine::Session& session, std::string name, const std::string& output,
+                     bool by_token, size_t tokens_per_batch)
+    : session_(session),
+      name_(std::move(name)),
+      output_(find_output(session, name_, output)),
+      tokens_per_batch_(tokens_per_batch),
+      by_token_(by_token) {
+  text::Encoding probe;
+  probe.ids = {0, 0, 0};
+  probe.type_ids = {0, 0, 0};
+  const text::Encoding* one = &probe;
+  columns_ = run_batch({&one, 1})[0].columns;
+}
+
+std::vector<TextOutput> TextModel::run(std::span<const text::Encoding* const> texts,
+                                       const std::function<void()>& look) const {
+  std::vector<size_t> lengths;
+  for (const text::Encoding* text : texts) lengths.push_back(text->ids.size());
+  std::vector<TextOutput> outputs(texts.size());
+  for (const std::vector<size_t>& batch : batches_by_tokens(lengths, tokens_per_batch_, !session_.packed())) {
+    look();
+    std::vector<const text::Encoding*> together;
+    for (const size_t i : batch) together.push_back(texts[i]);
+    std::vector<TextOutput> made = run_batch(together);
+    for (size_t i = 0; i < batch.size(); ++i) outputs[batch[i]] = std::move(made[i]);
+  }
+  return outputs;
+}
+
+std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* const> texts) const {
+  size_t width = 0, tokens = 0;
+  for (const text::Encoding* text : texts) {
+    width = std::max(width, text->ids.size());
+    tokens += text->ids.size();
+  }
+  // A text is one choice here: which of them belong together is for those who read the scores.
+  const size_t choices = session_.by_choices() ? 1 : 0;
+  const bool packed = session_.packed();
+  std::vector<engine::Output> all;
+  std::vector<int32_t> ids, types, mask;
+  if (packed) {
+    std::vector<uint32_t> offsets = {0};
+    for (const text::Encoding* text : texts) {
+      ids.insert(ids.end(), text->ids.begin(), text->ids.end());
+      types.insert(types.end(), text->type_ids.begin(), text->type_ids.end());
+      offsets.push_back(static_cast<uint32_t>(ids.size()));
+    }
+    all = session_.run(engine::PackedTexts{ids, types, offsets, choices});
+  } else {
+    for (auto* values : {&ids, &types, &mask}) values->assign(texts.size() * width, 0);
+    for (size_t b = 0; b < texts.size(); ++b)
+      for (size_t t = 0; t < texts[b]->ids.size(); ++t) {
+        ids[b * width + t] = texts[b]->ids[t];
+        types[b * width + t] = texts[b]->type_ids[t];
+        mask[b * width + t] = 1;
+      }
+    all = session_.run(engine::PaddedBatch<int32_t>{texts.size(), width, ids, mask, types, choices});
+  }
+  const engine::Output& output = all.at(output_);
+  const size_t rows = by_token_ ? (packed ? tokens : texts.size() * width) : texts.size();
+  const size_t leading = by_token_ && !packed ? 2 : 1;  // axes that count rows
+  size_t counted = 1;
+  for (size_t i = 0; i < std::min(leading, output.shape.size()); ++i)
+    counted *= static_cast<size_t>(output.shape[i]);
+  if (output.shape.size() != leading + 1 || counted != rows)
+    fail(
+        "[model] {} does not fit the task: it needs a row of values for each {}, output {} of {} texts of {} "
+        "tokens "
+        "has shape {}",
+        name_, by_token_ ? "token" : "text", output.name, texts.size(), tokens, to_string(output.shape));
+  const auto columns = static_cast<size_t>(output.shape.back());
+  std::vector<TextOutput> outputs(texts.size());
+  size_t at = 0;
+  for (size_t b = 0; b < texts.size(); ++b) {
+    const size_t length = texts[b]->ids.size();
+    outputs[b].rows = by_token_ ? length : 1;
+    outputs[b].columns = columns;
+    const auto begin = output.values.begin() + static_cast<std::ptrdiff_t>(at * columns);
+    outputs[b].values.assign(begin, begin + static_cast<std::ptrdiff_t>(outputs[b].rows * columns));
+    at += by_token_ && !packed ? width : outputs[b].rows;
+  }
+  return outputs;
+}
+
+}  // namespace qdqbert::cli

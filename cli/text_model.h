@@ -1,0 +1,51 @@
+// A session over tokenized texts: one output of the graph for each of them, in batches by tokens.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "qdqbert/engine/session.h"
+#include "qdqbert/text/encoding.h"
+
+namespace qdqbert::cli {
+
+/// Values of one output for one text: a row for each token, or a single one.
+struct TextOutput {
+  size_t rows = 0, columns = 0;
+  std::vector<float> values;
+  std::span<const float> row(size_t i) const { return std::span(values).subspan(i * columns, columns); }
+};
+
+class TextModel {
+ public:
+  /// `name` stands in messages. `output`: the one that is read; it has a row for each token or for each text.
+  /// Throws InputError naming the outputs that there are when it has not.
+  TextModel(const engine::Session& session, std::string name, const std::string& output, bool by_token,
+            size_t tokens_per_batch);
+
+  const engine::Session& session() const { return session_; }
+  const std::string& name() const { return name_; }
+  /// Of a row.
+  size_t columns() const { return columns_; }
+
+  /// Outputs in the order of the texts. `look` is called before each batch and may throw.
+  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
+                              const std::function<void()>& look) const;
+
+ private:
+  std::vector<TextOutput> run_batch(std::span<const text::Encoding* const> texts) const;
+
+  const engine::Session& session_;
+  std::string name_;
+  size_t output_ = 0, columns_ = 0, tokens_per_batch_;
+  bool by_token_;
+};
+
+/// The output of that name; the first one when `name` is empty or there is only one. Throws InputError.
+size_t find_output(const engine::Session& session, const std::string& model, const std::string& name);
+
+}  // namespace qdqbert::cli

@@ -1,0 +1,348 @@
+#include "cli/text_task.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/utf8.h"
+
+#include "cli/entities.h"
+#include "cli/text_scores.h"
+
+namespace qdqbert::cli {
+
+namespace {
+
+/// Tasks with one output of the model and a batch at a time.
+class ModelTask : public TextTask {
+ public:
+  ModelTask(TextModel model, const text::Tokenizer& tokenizer, const TextTaskOptions& options)
+      : model_(std::move(model)), tokenizer_(tokenizer), o_(options) {}
+
+  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
+                              const std::function<void()>& look) const override {
+    return model_.run(texts, look);
+  }
+
+ protected:
+  /// Adds one row for a text or pair, cut to the longest that the model takes.
+  void encode_one(const std::string& first, const std::optional<std::string>& second, TaskTexts& to) const {
+    if (first.empty()) fail("the text is empty");
+    text::EncodeOptions options;
+    std::vector<std::string> pairs;
+    if (second) pairs.push_back(*second);
+    text::Encoding whole = std::move(text::encode(tokenizer_, {first}, pairs, options).features.at(0));
+    if (whole.ids.size() > static_cast<size_t>(o_.max_length)) {
+      options.truncation = text::Truncation::kLongestFirst;
+      options.max_length = o_.max_length;
+      whole = std::move(text::encode(tokenizer_, {first}, pairs, options).features.at(0));
+      to.truncated = true;
+    }
+    to.texts.push_back(std::move(whole));
+  }
+
+  TaskTexts encode_one(const std::string& first, const std::optional<std::string>& second) const {
+    TaskTexts made;
+    encode_one(first, second, made);
+    return made;
+  }
+
+  static void refuse_choices(const TextRequest& request) {
+    if (!request.choices.empty()) fail("choices go with a multiple-choice model");
+  }
+  static void refuse_pair(const TextRequest& request, const char* task) {
+    if (request.pair) fail("a second text does not go with {}", task);
+  }
+
+  TextModel model_;
+  const text::Tokenizer& tokenizer_;
+  TextTaskOptions o_;
+};
+
+class Classify : public ModelTask {
+ public:
+  Classify(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
+           const TextTaskOptions& options)
+      : ModelTask(std::move(model), tokenizer, options),
+        labels_(labels_for(facts, model_)),
+        kind_(facts.scores.value_or(labels_.size() == 1 ? ScoreKind::kRegression : ScoreKind::kSingleLabel)) {
+  }
+
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_choices(request);
+    return encode_one(request.text, request.pair);
+  }
+
+  Json answer(const TextRequest&, std::span<const text::Encoding>,
+              std::span<const TextOutput> outputs) const override {
+    const std::span<const float> logits = outputs[0].row(0);
+    if (kind_ == ScoreKind::kRegression) {
+      if (logits.size() == 1) return {{"value", double{logits[0]}}};
+      Json values = Json::object();
+      for (size_t i = 0; i < logits.size(); ++i) values[labels_[i]] = double{logits[i]};
+      return {{"values", values}};
+    }
+    const std::vector<double> scores = kind_ == ScoreKind::kMultiLabel ? sigmoids(logits) : softmax(logits);
+    const std::vector<size_t> order = best_first(scores, static_cast<size_t>(o_.top_k));
+    Json ranked = Json::array();
+    for (const size_t i : order) ranked.push_back({{"label", labels_[i]}, {"score", scores[i]}});
+    if (kind_ == ScoreKind::kSingleLabel)
+      return {{"label", labels_[order[0]]}, {"score", scores[order[0]]}, {"scores", ranked}};
+    Json chosen = Json::array();
+    for (const size_t i : best_first(scores, scores.size()))
+      if (scores[i] >= o_.threshold) chosen.push_back(labels_[i]);
+    return {{"labels", chosen}, {"scores", ranked}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    if (answer.contains("value")) return fmt::format("{:.6g}\n", answer.at("value").get<double>());
+    std::string text;
+    if (answer.contains("values")) {
+      for (const auto& [label, value] : answer.at("values").items())
+        text += fmt::format("{}: {:.6g}\n", label, value.get<double>());
+      return text;
+    }
+    if (answer.contains("label")) {
+      text = answer.at("label").get<std::string>() + "\n";
+    } else {
+      for (const Json& label : answer.at("labels"))
+        text += (text.empty() ? "" : ", ") + label.get<std::string>();
+      text = (text.empty() ? "no label" : text) + "\n";
+    }
+    for (const Json& item : answer.at("scores"))
+      text +=
+          fmt::format("  {:.4f} {}\n", item.at("score").get<double>(), item.at("label").get<std::string>());
+    return text;
+  }
+
+ private:
+  std::vector<std::string> labels_;
+  ScoreKind kind_;
+};
+
+class Tag : public ModelTask {
+ public:
+  Tag(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
+      const TextTaskOptions& options)
+      : ModelTask(std::move(model), tokenizer, options), labels_(labels_for(facts, model_)) {}
+
+  /// Long texts in windows that share half of their tokens, so that each token is seen with both sides.
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_choices(request);
+    refuse_pair(request, "tagging");
+    text::EncodeOptions options;
+    options.truncation = text::Truncation::kLongestFirst;
+    options.max_length = o_.max_length;
+    options.stride = (o_.max_length - 2) / 2;
+    options.return_overflow = true;
+    if (request.text.empty()) fail("the text is empty");
+    return {std::move(text::encode(tokenizer_, {request.text}, {}, options).features)};
+  }
+
+  Json answer(const TextRequest& request, std::span<const text::Encoding> texts,
+              std::span<const TextOutput> outputs) const override {
+    const CodePointIndex index(request.text);
+    Json list = Json::array();
+    for (const Entity& entity : find_entities(label_words(tokenizer_, texts, outputs), labels_))
+      list.push_back({{"entity", entity.type},
+                      {"score", entity.score},
+                      {"start", entity.begin},
+                      {"end", entity.end},
+                      {"text", std::string(index.slice(entity.begin, entity.end))}});
+    return {{"entities", list}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    std::string text;
+    for (const Json& entity : answer.at("entities"))
+      text +=
+          fmt::format("{} ({})\n  score {:.4f}, characters {} to {}\n", entity.at("text").get<std::string>(),
+                      entity.at("entity").get<std::string>(), entity.at("score").get<double>(),
+                      entity.at("start").get<int64_t>(), entity.at("end").get<int64_t>());
+    return text.empty() ? "no entities\n" : text;
+  }
+
+ private:
+  std::vector<std::string> labels_;
+};
+
+class Choose : public ModelTask {
+ public:
+  using ModelTask::ModelTask;
+
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_pair(request, "multiple choice");
+    if (request.choices.size() < 2)
+      fail("{} choice{} given, two at least are needed", request.choices.size(),
+           request.choices.size() == 1 ? " is" : "s are");
+    TaskTexts made;
+    for (const std::string& choice : request.choices) encode_one(request.text, choice, made);
+    return made;
+  }
+
+  Json answer(const TextRequest& request, std::span<const text::Encoding>,
+              std::span<const TextOutput> outputs) const override {
+    std::vector<float> logits;
+    for (const TextOutput& output : outputs) logits.push_back(output.values.at(0));
+    const std::vector<double> scores = softmax(logits);
+    Json ranked = Json::array();
+    for (const size_t i : best_first(scores, scores.size()))
+      ranked.push_back({{"choice", i}, {"text", request.choices[i]}, {"score", scores[i]}});
+    return {{"choice", ranked[0].at("choice")}, {"text", ranked[0].at("text")}, {"scores", ranked}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    std::string text = answer.at("text").get<std::string>() + "\n";
+    for (const Json& item : answer.at("scores"))
+      text +=
+          fmt::format("  {:.4f} {}\n", item.at("score").get<double>(), item.at("text").get<std::string>());
+    return text;
+  }
+};
+
+class FillMask : public ModelTask {
+ public:
+  using ModelTask::ModelTask;
+
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_choices(request);
+    TaskTexts made = encode_one(request.text, request.pair);
+    const std::vector<int32_t>& ids = made.texts[0].ids;
+    if (std::find(ids.begin(), ids.end(), tokenizer_.mask_id()) == ids.end())
+      fail("the first {} tokens of the text hold no {}, which says what to fill in", ids.size(),
+           tokenizer_.options().mask);
+    return made;
+  }
+
+  Json answer(const TextRequest&, std::span<const text::Encoding> texts,
+              std::span<const TextOutput> outputs) const override {
+    Json masks = Json::array();
+    for (size_t t = 0; t < texts[0].ids.size(); ++t) {
+      if (texts[0].ids[t] != tokenizer_.mask_id()) continue;
+      const std::vector<double> scores = softmax(outputs[0].row(t));
+      Json fillers = Json::array();
+      for (const size_t id : best_first(scores, static_cast<size_t>(o_.top_k))) {
+        std::vector<int32_t> filled = texts[0].ids;
+        filled[t] = static_cast<int32_t>(id);
+        fillers.push_back({{"token", std::string(tokenizer_.vocabulary().token(static_cast<int64_t>(id)))},
+                           {"id", id},
+                           {"score", scores[id]},
+                           {"text", tokenizer_.decode(filled, true, true)}});
+      }
+      masks.push_back(std::move(fillers));
+    }
+    return {{"masks", masks}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    std::string text;
+    for (const Json& fillers : answer.at("masks")) {
+      text += fillers.at(0).at("token").get<std::string>() + "\n";
+      for (const Json& item : fillers)
+        text +=
+            fmt::format("  {:.4f} {}\n", item.at("score").get<double>(), item.at("token").get<std::string>());
+    }
+    return text;
+  }
+};
+
+class NextSentence : public ModelTask {
+ public:
+  using ModelTask::ModelTask;
+
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_choices(request);
+    if (!request.pair) fail("a second text is needed, the one that may follow");
+    return encode_one(request.text, request.pair);
+  }
+
+  /// Label 0 of the pre-training task means that the second text does follow.
+  Json answer(const TextRequest&, std::span<const text::Encoding>,
+              std::span<const TextOutput> outputs) const override {
+    const std::vector<double> scores = softmax(outputs[0].row(0));
+    return {{"is_next", scores.at(0) >= scores.at(1)}, {"score", scores[0]}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    return fmt::format("{}\n  score {:.4f}\n",
+                       answer.at("is_next").get<bool>() ? "follows" : "does not follow",
+                       answer.at("score").get<double>());
+  }
+};
+
+class Embed : public ModelTask {
+ public:
+  using ModelTask::ModelTask;
+
+  TaskTexts encode(const TextRequest& request) const override {
+    refuse_choices(request);
+    return encode_one(request.text, request.pair);
+  }
+
+  Json answer(const TextRequest&, std::span<const text::Encoding>,
+              std::span<const TextOutput> outputs) const override {
+    const TextOutput& states = outputs[0];
+    std::vector<double> sum(states.columns, 0.0);
+    const size_t rows = o_.first_token ? 1 : states.rows;
+    for (size_t r = 0; r < rows; ++r)
+      for (size_t j = 0; j < states.columns; ++j) sum[j] += double{states.row(r)[j]};
+    double square = 0;
+    for (double& value : sum) {
+      value /= static_cast<double>(rows);
+      square += value * value;
+    }
+    const double length = o_.normalize && square > 0 ? std::sqrt(square) : 1.0;
+    Json values = Json::array();
+    for (const double value : sum) values.push_back(static_cast<float>(value / length));
+    return {{"embedding", std::move(values)}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    return dump_json(answer.at("embedding"), {-1, false, false, true});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<TextTask> make_text_task(PredictTask task, const engine::Session& session, std::string model,
+                                         const text::Tokenizer& tokenizer, const ModelFacts& facts,
+                                         const TextTaskOptions& options) {
+  // Logits of a whole vocabulary for each token: fewer tokens a batch do the same work in less memory.
+  constexpr size_t kTokensOfLanguageModels = 256;
+  const auto over = [&](const char* output, bool by_token) {
+    const size_t tokens = task == PredictTask::kFillMask
+                              ? std::min(options.tokens_per_batch, kTokensOfLanguageModels)
+                              : options.tokens_per_batch;
+    // Files of others may call a single output as they like.
+    const std::vector<std::string>& names = session.output_names();
+    return TextModel(session, model, names.size() == 1 ? names[0] : output, by_token, tokens);
+  };
+  switch (task) {
+    case PredictTask::kClassify:
+      return std::make_unique<Classify>(over("logits", false), tokenizer, facts, options);
+    case PredictTask::kTag:
+      return std::make_unique<Tag>(over("logits", true), tokenizer, facts, options);
+    case PredictTask::kChoose:
+      return std::make_unique<Choose>(over("logits", false), tokenizer, options);
+    case PredictTask::kFillMask:
+      return std::make_unique<FillMask>(over("logits", true), tokenizer, options);
+    case PredictTask::kNextSentence: {
+      TextModel pairs = over("logits", false);
+      if (pairs.columns() != 2)
+        fail("[model] {} gives {} scores for a text, next-sentence prediction needs 2", model,
+             pairs.columns());
+      return std::make_unique<NextSentence>(std::move(pairs), tokenizer, options);
+    }
+    case PredictTask::kEmbed:
+      return std::make_unique<Embed>(over("last_hidden_state", true), tokenizer, options);
+    case PredictTask::kGenerate:
+    case PredictTask::kQuestions:
+      break;
+  }
+  fail<Error>("[predict] {} is no task over single texts", name_of(task));
+}
+
+}  // namespace qdqbert::cli
