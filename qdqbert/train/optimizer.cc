@@ -1,0 +1,192 @@
+#include "qdqbert/train/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include <ATen/Parallel.h>
+
+#include "qdqbert/base/dtype.h"
+#include "qdqbert/base/error.h"
+
+namespace qdqbert::train {
+
+namespace {
+
+// Sums and updates work on blocks of this many numbers, whatever the number of threads.
+constexpr int64_t kBlock = 16384;
+
+struct Block {
+  size_t tensor;
+  int64_t begin, end;
+};
+
+std::vector<Block> blocks_of(const std::vector<at::Tensor>& tensors) {
+  std::vector<Block> blocks;
+  for (size_t t = 0; t < tensors.size(); ++t)
+    for (int64_t begin = 0; tensors[t].defined() && begin < tensors[t].numel(); begin += kBlock)
+      blocks.push_back({t, begin, std::min(begin + kBlock, tensors[t].numel())});
+  return blocks;
+}
+
+std::vector<at::Tensor> gradients_of(const std::vector<nn::NamedTensor>& parameters) {
+  std::vector<at::Tensor> gradients;
+  for (const nn::NamedTensor& item : parameters) {
+    const at::Tensor& gradient = item.tensor.grad();
+    gradients.push_back(gradient.defined() ? gradient.to(at::kFloat).contiguous() : gradient);
+  }
+  return gradients;
+}
+
+double sum_of_squares(const float* values, int64_t count) {
+  // Eight sums side by side: one vector register of doubles or two, the same order everywhere.
+  double sums[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int lane = 0; lane < 8; ++lane)
+      sums[lane] += static_cast<double>(values[i + lane]) * static_cast<double>(values[i + lane]);
+  for (; i < count; ++i) sums[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+struct Coefficients {
+  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, keep, decay, step, root, epsilon;
+};
+
+void torch_update(const Coefficients& c, int64_t count, const float* __restrict g, float* __restrict p,
+                  float* __restrict m, float* __restrict v) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float gradient = g[i] * c.gradient;
+    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
+    p[i] = p[i] * c.keep - c.step * (m[i] / (std::sqrt(v[i]) / c.root + c.epsilon));
+  }
+}
+
+void library_update(const Coefficients& c, int64_t count, const float* __restrict g, float* __restrict p,
+                  float* __restrict m, float* __restrict v) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float gradient = g[i] * c.gradient;
+    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
+    const float moved = p[i] - c.step * (m[i] / (std::sqrt(v[i]) + c.epsilon));
+    p[i] = moved - moved * c.decay;
+  }
+}
+
+}  // namespace
+
+std::vector<nn::NamedTensor> trainable_parameters(const torch::nn::Module& model) {
+  std::vector<nn::NamedTensor> parameters;
+  std::set<const void*> seen;
+  for (const auto& item : model.named_parameters())
+    if (item.value().requires_grad() && seen.insert(item.value().unsafeGetTensorImpl()).second)
+      parameters.push_back({item.key(), item.value()});
+  return parameters;
+}
+
+bool is_decayed(const std::string& name) {
+  return name.find("bias") == std::string::npos && name.find("LayerNorm") == std::string::npos;
+}
+
+double gradient_norm(const std::vector<nn::NamedTensor>& parameters) {
+  const std::vector<at::Tensor> gradients = gradients_of(parameters);
+  const std::vector<Block> blocks = blocks_of(gradients);
+  std::vector<double> sums(blocks.size());
+  at::parallel_for(0, static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b)
+      sums[b] = sum_of_squares(gradients[blocks[b].tensor].data_ptr<float>() + blocks[b].begin,
+                               blocks[b].end - blocks[b].begin);
+  });
+  double sum = 0;
+  for (const double s : sums) sum += s;
+  return std::sqrt(sum);
+}
+
+float clip_factor(double norm, double max_norm) {
+  if (max_norm <= 0) return 1;
+  return std::min(1.0F, static_cast<float>(max_norm) / (static_cast<float>(norm) + 1e-6F));
+}
+
+AdamW::AdamW(std::vector<nn::NamedTensor> parameters, const AdamOptions& options)
+    : options_(options), parameters_(std::move(parameters)) {
+  for (const nn::NamedTensor& item : parameters_) {
+    if (item.tensor.scalar_type() != at::kFloat || !item.tensor.is_contiguous())
+      fail("[optimizer] {} is not a contiguous float32 tensor", item.name);
+    decayed_.push_back(is_decayed(item.name));
+    mean_.push_back(at::zeros_like(item.tensor));
+    square_.push_back(at::zeros_like(item.tensor));
+  }
+}
+
+void AdamW::step(double learning_rate, float gradient_factor) {
+  ++steps_;
+  const auto t = static_cast<double>(steps_);
+  const bool torch = options_.variant == AdamVariant::kTorch;
+  const bool correct = torch || options_.correct_bias;
+  const double correction1 = correct ? 1 - std::pow(options_.beta1, t) : 1;
+  const double root = correct ? std::sqrt(1 - std::pow(options_.beta2, t)) : 1;
+  Coefficients c{};
+  c.gradient = gradient_factor;
+  c.beta1 = static_cast<float>(options_.beta1);
+  c.one_minus_beta1 = static_cast<float>(1 - options_.beta1);
+  c.beta2 = static_cast<float>(options_.beta2);
+  c.one_minus_beta2 = static_cast<float>(1 - options_.beta2);
+  c.step = static_cast<float>(torch ? learning_rate / correction1 : learning_rate * root / correction1);
+  c.root = static_cast<float>(root);
+  c.epsilon = static_cast<float>(options_.epsilon);
+  const double decay = learning_rate * options_.weight_decay;
+
+  const std::vector<at::Tensor> gradients = gradients_of(parameters_);
+  const std::vector<Block> blocks = blocks_of(gradients);
+  at::parallel_for(0, static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
+    for (auto b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
+      const Block& block = blocks[b];
+      Coefficients own = c;
+      own.decay = decayed_[block.tensor] ? static_cast<float>(decay) : 0;
+      own.keep = decayed_[block.tensor] ? static_cast<float>(1 - decay) : 1;
+      const auto update = torch ? torch_update : library_update;
+      update(own, block.end - block.begin, gradients[block.tensor].data_ptr<float>() + block.begin,
+             parameters_[block.tensor].tensor.data_ptr<float>() + block.begin,
+             mean_[block.tensor].data_ptr<float>() + block.begin,
+             square_[block.tensor].data_ptr<float>() + block.begin);
+    }
+  });
+  // Layers keep quantized weights until the weight's version changes; writes through pointers do not count.
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    if (gradients[i].defined()) parameters_[i].tensor.unsafeGetTensorImpl()->bump_version();
+}
+
+void AdamW::zero_grad() {
+  for (nn::NamedTensor& item : parameters_) item.tensor.mutable_grad().reset();
+}
+
+std::vector<nn::NamedTensor> AdamW::state() const {
+  std::vector<nn::NamedTensor> state;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    state.push_back({parameters_[i].name + ".exp_avg", mean_[i]});
+    state.push_back({parameters_[i].name + ".exp_avg_sq", square_[i]});
+  }
+  return state;
+}
+
+void AdamW::load_state(const std::vector<nn::NamedTensor>& state, int64_t steps) {
+  std::map<std::string, at::Tensor> given;
+  for (const nn::NamedTensor& item : state) given[item.name] = item.tensor;
+  const std::vector<nn::NamedTensor> own = this->state();
+  for (const nn::NamedTensor& item : own) {
+    const auto found = given.find(item.name);
+    if (found == given.end()) fail("[optimizer] {} is missing", item.name);
+    if (found->second.sizes() != item.tensor.sizes())
+      fail("[optimizer] {} has shape {}, the model needs {}", item.name,
+           to_string(Shape(found->second.sizes().begin(), found->second.sizes().end())),
+           to_string(Shape(item.tensor.sizes().begin(), item.tensor.sizes().end())));
+  }
+  if (given.size() != own.size())
+    fail("[optimizer] there are {} tensors, the trained parameters need {}", given.size(), own.size());
+  for (const nn::NamedTensor& item : own) item.tensor.copy_(given.at(item.name));
+  steps_ = steps;
+}
+
+}  // namespace qdqbert::train
