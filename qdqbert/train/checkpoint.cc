@@ -1,8 +1,8 @@
 #include "qdqbert/train/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <vector>
 
@@ -28,12 +28,14 @@ constexpr std::string_view kRemoving = ".removing-checkpoint-";
 
 void flush_directory(const fs::path& directory) {
   const int handle = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY);
-  if (handle < 0) fail<SystemError>("[checkpoint] cannot open {}: {}", directory.string(), std::strerror(errno));
+  if (handle < 0)
+    fail<SystemError>("[checkpoint] cannot open {}: {}", directory.string(), std::strerror(errno));
   ::fsync(handle);
   ::close(handle);
 }
 
-/// Under a name that nobody takes for a checkpoint, so that a removal that is interrupted leaves none that is half.
+/// Under a name that nobody takes for a checkpoint, so that a removal that is interrupted leaves none that is
+/// half.
 void remove_checkpoint(const fs::path& directory) {
   const fs::path hidden =
       directory.parent_path() / (std::string(kRemoving) + std::to_string(*checkpoint_step(directory)));
@@ -47,9 +49,8 @@ std::vector<fs::path> checkpoints(const fs::path& output) {
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(output, ignored))
     if (entry.is_directory() && checkpoint_step(entry.path())) found.push_back(entry.path());
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
-    return *checkpoint_step(a) < *checkpoint_step(b);
-  });
+  std::sort(found.begin(), found.end(),
+            [](const fs::path& a, const fs::path& b) { return *checkpoint_step(a) < *checkpoint_step(b); });
   return found;
 }
 
@@ -100,7 +101,8 @@ std::string checkpoint_fault(const fs::path& directory) {
   if (!fs::is_directory(directory, ignored)) return "it is not a directory";
   if (!fs::exists(directory / kResumeFile, ignored))
     return fs::exists(directory / "optimizer.pt", ignored)
-               ? "it was written by another program, whose optimizer state is not read; start from it as a model "
+               ? "it was written by another program, whose optimizer state is not read; start from it as a "
+                 "model "
                  "(--model_name_or_path)"
                : fmt::format("{} is missing, so it was not written to its end", kResumeFile);
   try {

@@ -1,5 +1,5 @@
-// Directories checkpoint-<step> in an output directory: appear whole or not at all, are found again, are removed when
-// there are too many.
+// Directories checkpoint-<step> in an output directory: appear whole or not at all, are found again, are
+// removed when there are too many.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +16,17 @@ inline constexpr const char* kStateFile = "trainer_state.json";
 inline constexpr const char* kResumeFile = "resume.json";
 inline constexpr const char* kArgumentsFile = "training_args.json";
 
-/// Lets `fill` write into a hidden directory beside, flushes it to the disk and renames it to checkpoint-<step>; one
-/// that was there before is replaced. If anything throws, what was there before is intact and the hidden directory is
-/// gone. Returns the directory.
+/// Lets `fill` write into a hidden directory beside, flushes it to the disk and renames it to
+/// checkpoint-<step>; one that was there before is replaced. If anything throws, what was there before is
+/// intact and the hidden directory is gone. Returns the directory.
 std::filesystem::path write_checkpoint(const std::filesystem::path& output, int64_t step,
                                        const std::function<void(const std::filesystem::path&)>& fill);
 
 /// Why nothing can be resumed from `directory`, as a sentence; "" when it is complete.
 std::string checkpoint_fault(const std::filesystem::path& directory);
 
-/// The complete checkpoint with the largest number, nullopt when there is none. Each incomplete one with a larger
-/// number is ignored with a warning that says why.
+/// The complete checkpoint with the largest number, nullopt when there is none. Each incomplete one with a
+/// larger number is ignored with a warning that says why.
 std::optional<std::filesystem::path> last_checkpoint(const std::filesystem::path& output);
 
 /// Step of a directory called checkpoint-<digits>, nullopt for any other name.

@@ -15,7 +15,8 @@ std::string shape_text(const at::Tensor& tensor) {
 
 }  // namespace
 
-at::Tensor smoothed_loss(const at::Tensor& all_logits, const at::Tensor& all_labels, double factor, bool shifted) {
+at::Tensor smoothed_loss(const at::Tensor& all_logits, const at::Tensor& all_labels, double factor,
+                         bool shifted) {
   if (all_labels.scalar_type() != at::kLong)
     fail("[label_smoothing_factor] labels are not class numbers, so they cannot be smoothed");
   at::Tensor logits = all_logits, labels = all_labels;

@@ -12,7 +12,8 @@ LossScaler::LossScaler(const Options& options) : options_(options), scale_(optio
   if (!(options.backoff > 0 && options.backoff < 1))
     fail<UsageError>("[loss scale] backoff {} is not between 0 and 1", options.backoff);
   if (options.growth_interval < 1)
-    fail<UsageError>("[loss scale] a growth interval of {} steps; at least 1 is needed", options.growth_interval);
+    fail<UsageError>("[loss scale] a growth interval of {} steps; at least 1 is needed",
+                     options.growth_interval);
 }
 
 bool LossScaler::update(double norm) {

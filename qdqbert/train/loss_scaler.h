@@ -5,9 +5,9 @@
 
 namespace qdqbert::train {
 
-/// Keeps the factor by which a loss is multiplied so that half-precision gradients do not vanish. The rule is that of
-/// PyTorch's GradScaler: halve when a gradient overflowed (the step is then skipped), double after `growth_interval`
-/// good steps in a row.
+/// Keeps the factor by which a loss is multiplied so that half-precision gradients do not vanish. The rule is
+/// that of PyTorch's GradScaler: halve when a gradient overflowed (the step is then skipped), double after
+/// `growth_interval` good steps in a row.
 class LossScaler {
  public:
   struct Options {
@@ -21,8 +21,8 @@ class LossScaler {
   double scale() const { return scale_; }
   /// Good steps since the last change.
   int64_t good_steps() const { return good_steps_; }
-  /// After a backward pass whose unscaled gradient norm is `norm`: true when the optimizer may step, false when the
-  /// step must be skipped because the norm is infinite or not a number.
+  /// After a backward pass whose unscaled gradient norm is `norm`: true when the optimizer may step, false
+  /// when the step must be skipped because the norm is infinite or not a number.
   bool update(double norm);
   /// For resuming.
   void restore(double scale, int64_t good_steps);

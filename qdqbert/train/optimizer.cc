@@ -9,6 +9,7 @@
 
 #include "qdqbert/base/dtype.h"
 #include "qdqbert/base/error.h"
+#include "qdqbert/train/optimizer_kernels.h"
 
 namespace qdqbert::train {
 
@@ -37,42 +38,6 @@ std::vector<at::Tensor> gradients_of(const std::vector<nn::NamedTensor>& paramet
     gradients.push_back(gradient.defined() ? gradient.to(at::kFloat).contiguous() : gradient);
   }
   return gradients;
-}
-
-double sum_of_squares(const float* values, int64_t count) {
-  // Eight sums side by side: one vector register of doubles or two, the same order everywhere.
-  double sums[8] = {};
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8)
-    for (int lane = 0; lane < 8; ++lane)
-      sums[lane] += static_cast<double>(values[i + lane]) * static_cast<double>(values[i + lane]);
-  for (; i < count; ++i) sums[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-  return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
-}
-
-struct Coefficients {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, keep, decay, step, root, epsilon;
-};
-
-void torch_update(const Coefficients& c, int64_t count, const float* __restrict g, float* __restrict p,
-                  float* __restrict m, float* __restrict v) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * c.gradient;
-    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
-    p[i] = p[i] * c.keep - c.step * (m[i] / (std::sqrt(v[i]) / c.root + c.epsilon));
-  }
-}
-
-void library_update(const Coefficients& c, int64_t count, const float* __restrict g, float* __restrict p,
-                  float* __restrict m, float* __restrict v) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * c.gradient;
-    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
-    const float moved = p[i] - c.step * (m[i] / (std::sqrt(v[i]) + c.epsilon));
-    p[i] = moved - moved * c.decay;
-  }
 }
 
 }  // namespace
@@ -127,7 +92,7 @@ void AdamW::step(double learning_rate, float gradient_factor) {
   const bool correct = torch || options_.correct_bias;
   const double correction1 = correct ? 1 - std::pow(options_.beta1, t) : 1;
   const double root = correct ? std::sqrt(1 - std::pow(options_.beta2, t)) : 1;
-  Coefficients c{};
+  AdamCoefficients c{};
   c.gradient = gradient_factor;
   c.beta1 = static_cast<float>(options_.beta1);
   c.one_minus_beta1 = static_cast<float>(1 - options_.beta1);
@@ -143,10 +108,10 @@ void AdamW::step(double learning_rate, float gradient_factor) {
   at::parallel_for(0, static_cast<int64_t>(blocks.size()), 1, [&](int64_t begin, int64_t end) {
     for (auto b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
       const Block& block = blocks[b];
-      Coefficients own = c;
+      AdamCoefficients own = c;
       own.decay = decayed_[block.tensor] ? static_cast<float>(decay) : 0;
       own.keep = decayed_[block.tensor] ? static_cast<float>(1 - decay) : 1;
-      const auto update = torch ? torch_update : library_update;
+      const auto update = torch ? adam_update_torch : adam_update_library;
       update(own, block.end - block.begin, gradients[block.tensor].data_ptr<float>() + block.begin,
              parameters_[block.tensor].tensor.data_ptr<float>() + block.begin,
              mean_[block.tensor].data_ptr<float>() + block.begin,

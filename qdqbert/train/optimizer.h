@@ -17,17 +17,19 @@ std::vector<nn::NamedTensor> trainable_parameters(const torch::nn::Module& model
 /// False for biases and the parameters of LayerNorm, which the original does not decay.
 bool is_decayed(const std::string& parameter_name);
 
-/// Square root of the sum of squares of all gradients. Sums are taken in double precision over blocks of fixed size
-/// in a fixed order, so the result does not depend on the number of threads. Parameters without gradient count as 0.
+/// Square root of the sum of squares of all gradients. Sums are taken in double precision over blocks of
+/// fixed size in a fixed order, so the result does not depend on the number of threads. Parameters without
+/// gradient count as 0.
 double gradient_norm(const std::vector<nn::NamedTensor>& parameters);
 
-/// What gradients are multiplied by so that their norm does not exceed `max_norm`: max_norm / (norm + 1e-6) as
-/// float32, at most 1; 1 when max_norm is not positive.
+/// What gradients are multiplied by so that their norm does not exceed `max_norm`: max_norm / (norm + 1e-6)
+/// as float32, at most 1; 1 when max_norm is not positive.
 float clip_factor(double norm, double max_norm);
 
 enum class AdamVariant {
   kTorch,    ///< torch.optim.AdamW: decays first, epsilon beside the corrected root
-  kLibrary,  ///< the original library's own class up to its release 4.29: epsilon beside the plain root, decays last
+  kLibrary,  ///< the original library's own class up to its release 4.29: epsilon beside the plain root,
+             ///< decays last
 };
 
 struct AdamOptions {
@@ -42,8 +44,8 @@ class AdamW {
   /// Decays the parameters that is_decayed() names; all are float32 and contiguous.
   AdamW(std::vector<nn::NamedTensor> parameters, const AdamOptions& options);
 
-  /// One update in one pass over the memory, all threads. Gradients are multiplied by `gradient_factor` on the way in.
-  /// Parameters without gradient stay as they are, and so do their moments.
+  /// One update in one pass over the memory, all threads. Gradients are multiplied by `gradient_factor` on
+  /// the way in. Parameters without gradient stay as they are, and so do their moments.
   void step(double learning_rate, float gradient_factor = 1);
   /// Drops all gradients.
   void zero_grad();

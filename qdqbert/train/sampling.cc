@@ -32,8 +32,8 @@ std::vector<int64_t> loader_order(int64_t samples, uint64_t seed, int64_t epoch)
   return permutation(samples, own);
 }
 
-std::vector<int64_t> length_grouped_order(std::span<const int64_t> lengths, int64_t batch_size,
-                                          uint64_t seed, int64_t epoch) {
+std::vector<int64_t> length_grouped_order(std::span<const int64_t> lengths, int64_t batch_size, uint64_t seed,
+                                          int64_t epoch) {
   const auto samples = static_cast<int64_t>(lengths.size());
   at::Generator global = at::detail::createCPUGenerator(seed);
   std::vector<int64_t> order;

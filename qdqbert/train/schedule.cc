@@ -11,9 +11,9 @@ namespace qdqbert::train {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kNames = {
-    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
-    "inverse_sqrt"};
+constexpr std::array<std::string_view, 7> kNames = {"linear",      "cosine",   "cosine_with_restarts",
+                                                    "polynomial",  "constant", "constant_with_warmup",
+                                                    "inverse_sqrt"};
 
 constexpr double kPolynomialEnd = 1e-7;
 constexpr double kInverseSqrtTimescale = 10000;

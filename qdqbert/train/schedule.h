@@ -24,17 +24,17 @@ std::string_view name_of(ScheduleType type);
 /// Throws UsageError naming the schedules that exist.
 ScheduleType parse_schedule(std::string_view name);
 
-/// The schedules of the original's library, with its default arguments: half a cosine, one cycle of restarts, a
-/// polynomial of degree 1 that ends at 1e-7, an inverse square root whose time scale is the warm-up (10,000 steps
-/// without one).
+/// The schedules of the original's library, with its default arguments: half a cosine, one cycle of restarts,
+/// a polynomial of degree 1 that ends at 1e-7, an inverse square root whose time scale is the warm-up (10,000
+/// steps without one).
 struct Schedule {
   ScheduleType type = ScheduleType::kLinear;
   double base_learning_rate = 5e-5;
   int64_t warmup_steps = 0;
   int64_t total_steps = 0;
 
-  /// Learning rate of optimizer step `step` (the first one is 0). Throws UsageError for a polynomial whose warm-up
-  /// leaves no step, where the original divides by zero.
+  /// Learning rate of optimizer step `step` (the first one is 0). Throws UsageError for a polynomial whose
+  /// warm-up leaves no step, where the original divides by zero.
   double at(int64_t step) const;
 };
 

@@ -70,42 +70,51 @@ struct TrainerHooks {
 
 struct TrainingResult {
   TrainerState state;
-  Json metrics;  ///< train_runtime, train_samples_per_second, train_steps_per_second, train_loss, total_flos, epoch
+  Json metrics;  ///< train_runtime, train_samples_per_second, train_steps_per_second, train_loss, total_flos,
+                 ///< epoch
 };
 
 class Trainer {
  public:
-  /// `output` receives checkpoints. Throws UsageError as TrainerOptions::validate(), InputError when nothing is left
-  /// to train or there is no sample.
+  /// `output` receives checkpoints. Throws UsageError as TrainerOptions::validate(), InputError when nothing
+  /// is left to train or there is no sample.
   Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptions options, TrainerHooks hooks,
           std::filesystem::path output);
 
-  /// Trains to the end, from the beginning or from a checkpoint directory; after it the model holds the last weights,
-  /// or the best ones. The losses that follow a resumed checkpoint are those of a run that was never stopped, bit for
-  /// bit, on the same machine. A loss or gradient that is not finite ends the run with an Error that names step and
-  /// batch file; checkpoints stay. What `progress` throws is passed on after a checkpoint has been written.
+  /// Trains to the end, from the beginning or from a checkpoint directory; after it the model holds the last
+  /// weights, or the best ones. The losses that follow a resumed checkpoint are those of a run that was never
+  /// stopped, bit for bit, on the same machine. A loss or gradient that is not finite ends the run with an
+  /// Error that names step and batch file; checkpoints stay. What `progress` throws is passed on after a
+  /// checkpoint has been written.
   TrainingResult run(const std::optional<std::filesystem::path>& resume_from = std::nullopt);
 
   const RunPlan& plan() const { return plan_; }
 
  private:
-  struct Batch;
-  void restore(const std::filesystem::path& directory);
+  struct Batch {
+    model::ModelInputs inputs;
+    int64_t micro_step = 0, samples = 0, tokens = 0;
+  };
   void train_steps();
+  void show_progress();
   void load_epoch(int64_t epoch);
   Batch make_batch(int64_t micro_step);
   double train_batch(const Batch& batch);
   double finish_gradients(const Batch& batch);
-  void finish_step(double loss, double norm, double learning_rate, int64_t micro_step);
+  void finish_step(double norm, int64_t next_micro_step);
   void end_epoch(int64_t epoch);
-  void log_losses(double learning_rate);
-  void evaluate();
-  void save();
-  void write_files(const std::filesystem::path& directory) const;
-  void check_chance(double mean_loss);
-  [[noreturn]] void refuse_batch(const Batch& batch, const std::string& what);
+
+  // trainer_events.cc
   void append_log(Json values);
-  double learning_rate_at(int64_t step) const;
+  void log_losses();
+  void check_chance(double mean_loss, int64_t steps);
+  void evaluate(bool saved_next);
+  void save();
+  void save_before_stopping();
+  void write_files(const std::filesystem::path& directory) const;
+  void restore(const std::filesystem::path& directory);
+  void load_best();
+  [[noreturn]] void refuse_batch(const Batch& batch, const std::string& what);
 
   model::PreTrainedModel& model_;
   TrainingData& data_;

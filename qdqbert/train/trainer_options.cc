@@ -59,15 +59,18 @@ void TrainerOptions::validate() const {
   if ((load_best_model_at_end || early_stopping_patience) && evaluation == Interval::kNo)
     fail<UsageError>("[{}] needs evaluations during training: give --evaluation_strategy steps or epoch",
                      load_best_model_at_end ? "load_best_model_at_end" : "early_stopping_patience");
+  if (group_by_length && !shuffle) fail<UsageError>("[group_by_length] needs samples in random order");
   if (load_best_model_at_end) {
     if (saving != evaluation)
       fail<UsageError>(
-          "[load_best_model_at_end] --save_strategy {} and --evaluation_strategy {} must be the same, so that the "
+          "[load_best_model_at_end] --save_strategy {} and --evaluation_strategy {} must be the same, so "
+          "that the "
           "best model is among the checkpoints",
           name_of(saving), name_of(evaluation));
     if (saving == Interval::kSteps && (save_steps == 0 || save_steps % eval_steps != 0))
       fail<UsageError>(
-          "[load_best_model_at_end] --save_steps {} must be a multiple of --eval_steps {}, so that the best model is "
+          "[load_best_model_at_end] --save_steps {} must be a multiple of --eval_steps {}, so that the best "
+          "model is "
           "among the checkpoints",
           save_steps, eval_steps);
   }
@@ -91,6 +94,7 @@ Json TrainerOptions::to_json() const {
       {"max_grad_norm", max_grad_norm},
       {"label_smoothing_factor", label_smoothing_factor},
       {"seed", seed},
+      {"shuffle", shuffle},
       {"dataloader_drop_last", drop_last},
       {"group_by_length", group_by_length},
       {"gradient_checkpointing", gradient_checkpointing},
@@ -122,8 +126,7 @@ RunPlan RunPlan::make(const TrainerOptions& options, int64_t samples) {
   if (plan.batches_per_epoch == 0)
     fail("[training] --dataloader_drop_last leaves nothing: {} samples are less than a batch of {}", samples,
          options.batch_size);
-  const int64_t steps_per_epoch =
-      std::max<int64_t>(1, plan.batches_per_epoch / options.accumulation_steps);
+  const int64_t steps_per_epoch = std::max<int64_t>(1, plan.batches_per_epoch / options.accumulation_steps);
   if (options.max_steps > 0) {
     plan.max_steps = options.max_steps;
     plan.epochs = (options.max_steps + steps_per_epoch - 1) / steps_per_epoch;

@@ -31,6 +31,7 @@ struct TrainerOptions {
   double max_grad_norm = 1;  ///< not positive: no clipping
   double label_smoothing_factor = 0;
   uint64_t seed = 42;
+  bool shuffle = true;  ///< false: samples in their own order in every pass
   bool drop_last = false;
   bool group_by_length = false;
   bool gradient_checkpointing = false;

@@ -1,0 +1,257 @@
+#include "qdqbert/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/nn/autocast.h"
+#include "qdqbert/nn/dropout.h"
+#include "qdqbert/train/checkpoint.h"
+#include "qdqbert/train/label_smoothing.h"
+#include "qdqbert/train/sampling.h"
+
+namespace qdqbert::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double rounded(double value, int decimals) {
+  return std::stod(fmt::format("{:.{}f}", value, decimals));
+}
+
+/// Weights that multiply: all but the tables of the embeddings, which are looked up.
+double weights_beside_embeddings(const torch::nn::Module& model) {
+  double count = 0;
+  for (const nn::NamedTensor& item : trainable_parameters(model))
+    if (item.name.find("_embeddings.weight") == std::string::npos)
+      count += static_cast<double>(item.tensor.numel());
+  return count;
+}
+
+std::function<at::Tensor(const model::ModelInputs&)> own_loss(model::PreTrainedModel& model,
+                                                              const TrainerOptions& options) {
+  return [&model, factor = options.label_smoothing_factor,
+          checkpointing = options.gradient_checkpointing](const model::ModelInputs& inputs) {
+    model::ForwardOptions forward;
+    forward.gradient_checkpointing = checkpointing;
+    forward.use_cache = false;
+    if (factor <= 0 || !inputs.labels.defined()) return model.forward(inputs, forward).loss;
+    model::ModelInputs unlabelled = inputs;
+    unlabelled.labels = at::Tensor();
+    return smoothed_loss(model.forward(unlabelled, forward).logits, inputs.labels, factor,
+                         model.class_name() == "QDQBertLMHeadModel");
+  };
+}
+
+}  // namespace
+
+Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptions options,
+                 TrainerHooks hooks, fs::path output)
+    : model_(model),
+      data_(data),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      output_(std::move(output)) {
+  options_.validate();
+  plan_ = RunPlan::make(options_, data_.size());
+  schedule_ = {options_.schedule, options_.learning_rate, plan_.warmup_steps, plan_.max_steps};
+  if (options_.evaluation != Interval::kNo && !hooks_.evaluate)
+    fail<UsageError>("[evaluation_strategy] {} needs data to evaluate on", name_of(options_.evaluation));
+  if (!hooks_.loss) hooks_.loss = own_loss(model_, options_);
+  parameters_ = trainable_parameters(model_);
+  if (parameters_.empty()) fail("[training] every parameter is frozen: there is nothing to train");
+  optimizer_.emplace(parameters_, options_.adam);
+  weights_beside_embeddings_ = weights_beside_embeddings(model_);
+  metric_ = options_.metric_for_best_model.value_or(hooks_.default_metric);
+  if (metric_.compare(0, 5, "eval_") != 0) metric_ = "eval_" + metric_;
+  const bool is_loss = metric_.size() >= 4 && metric_.compare(metric_.size() - 4, 4, "loss") == 0;
+  greater_is_better_ = options_.greater_is_better.value_or(!is_loss);
+  if (options_.group_by_length)
+    for (int64_t i = 0; i < plan_.samples; ++i) lengths_.push_back(data_.length(i));
+}
+
+TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
+  if (resume_from) restore(*resume_from);
+  log_info(
+      "Training on {} samples: {} passes, {} a batch, {} batches a step, {} optimizer steps, {} trained "
+      "numbers",
+      plan_.samples, options_.max_steps > 0 ? static_cast<double>(plan_.epochs) : options_.num_train_epochs,
+      options_.batch_size, options_.accumulation_steps, plan_.max_steps, [&] {
+        int64_t count = 0;
+        for (const nn::NamedTensor& item : parameters_) count += item.tensor.numel();
+        return count;
+      }());
+  for (TrainingObserver* observer : hooks_.observers) observer->on_start(state_, plan_);
+  const auto start = Clock::now();
+  const int64_t first_step = state_.global_step;
+  if (std::exchange(state_.evaluation_due, false)) evaluate(/*saved_next=*/false);
+  train_steps();
+  optimizer_->zero_grad();
+  model_.eval();
+
+  if (options_.load_best_model_at_end) load_best();
+  const double seconds = seconds_since(start);
+  TrainingResult result;
+  result.metrics["epoch"] = rounded(state_.epoch, 2);
+  result.metrics["total_flos"] = state_.flops;
+  result.metrics["train_loss"] =
+      state_.global_step > 0 ? state_.loss_sum / static_cast<double>(state_.global_step) : 0.0;
+  result.metrics["train_runtime"] = rounded(seconds, 4);
+  result.metrics["train_samples_per_second"] = rounded(static_cast<double>(samples_seen_) / seconds, 3);
+  result.metrics["train_steps_per_second"] =
+      rounded(static_cast<double>(state_.global_step - first_step) / seconds, 3);
+  append_log(result.metrics);
+  result.state = state_;
+  for (TrainingObserver* observer : hooks_.observers) observer->on_end(result.metrics);
+  return result;
+}
+
+void Trainer::train_steps() {
+  int64_t micro = state_.micro_step;
+  auto step_start = Clock::now();
+  while (state_.global_step < plan_.max_steps && !stop_) {
+    const int64_t epoch = micro / plan_.batches_per_epoch;
+    if (state_.finished_epochs < epoch) {
+      end_epoch(state_.finished_epochs);
+      continue;
+    }
+    for (TrainingObserver* observer : hooks_.observers)
+      observer->before_step(state_.global_step, plan_.max_steps);
+    const Batch batch = make_batch(micro);
+    pending_loss_ += train_batch(batch);
+    pending_tokens_ += batch.tokens;
+    samples_seen_ += batch.samples;
+    ++micro;
+    if (plan_.steps_after(batch.micro_step, options_.accumulation_steps)) {
+      const double norm = finish_gradients(batch);
+      const double seconds = seconds_since(step_start);
+      step_start = Clock::now();
+      if (seconds > 0) tokens_per_second_ = static_cast<double>(pending_tokens_) / seconds;
+      finish_step(norm, micro);
+    }
+    if (micro % plan_.batches_per_epoch == 0) end_epoch(epoch);
+    show_progress();
+  }
+  if (micro > 0) end_epoch((micro - 1) / plan_.batches_per_epoch);
+}
+
+/// Where a run may be stopped: what was computed since the last optimizer step is dropped.
+void Trainer::show_progress() {
+  if (!hooks_.progress) return;
+  try {
+    hooks_.progress("training", state_.global_step, plan_.max_steps);
+  } catch (...) {
+    save_before_stopping();
+    throw;
+  }
+}
+
+void Trainer::load_epoch(int64_t epoch) {
+  if (epoch == order_epoch_) return;
+  if (options_.group_by_length) {
+    order_ = length_grouped_order(lengths_, options_.batch_size * options_.accumulation_steps, options_.seed,
+                                  epoch);
+  } else if (options_.shuffle) {
+    order_ = loader_order(plan_.samples, options_.seed, epoch);
+  } else {
+    order_.resize(static_cast<size_t>(plan_.samples));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+  }
+  order_epoch_ = epoch;
+}
+
+Trainer::Batch Trainer::make_batch(int64_t micro_step) {
+  load_epoch(micro_step / plan_.batches_per_epoch);
+  const int64_t begin = micro_step % plan_.batches_per_epoch * options_.batch_size;
+  const int64_t end = std::min(begin + options_.batch_size, plan_.samples);
+  const std::span<const int64_t> samples(order_.data() + begin, static_cast<size_t>(end - begin));
+  Batch batch;
+  batch.inputs = data_.batch(samples, micro_step);
+  batch.micro_step = micro_step;
+  batch.samples = end - begin;
+  for (const int64_t sample : samples) batch.tokens += data_.length(sample);
+  return batch;
+}
+
+/// Adds the batch's gradients to those of the step; returns its share of the step's loss.
+double Trainer::train_batch(const Batch& batch) {
+  model_.train();
+  nn::begin_dropout(options_.seed, static_cast<uint64_t>(batch.micro_step));
+  at::Tensor loss;
+  {
+    std::optional<nn::Bf16Autocast> autocast;
+    if (options_.bf16) autocast.emplace();
+    loss = hooks_.loss(batch.inputs);
+  }
+  if (!loss.defined()) fail("[training] the batch has no labels, so there is no loss");
+  const float value = loss.item<float>();
+  if (!std::isfinite(value)) refuse_batch(batch, fmt::format("the loss is {}", value));
+  const auto share = static_cast<float>(options_.accumulation_steps);
+  (options_.accumulation_steps > 1 ? loss / share : loss).backward();
+  if (const std::optional<double> chance = data_.chance_loss(batch.inputs)) {
+    chance_sum_ += *chance;
+    ++chance_batches_;
+  }
+  const double positions = static_cast<double>(
+      (batch.inputs.input_ids.defined() ? batch.inputs.input_ids : batch.inputs.attention_mask).numel());
+  pending_flops_ += 6 * positions * weights_beside_embeddings_;
+  return value / share;
+}
+
+/// Everything between the last backward pass and the optimizer: the one place where gradients of several
+/// processes would be averaged. Returns their norm before clipping.
+double Trainer::finish_gradients(const Batch& batch) {
+  const double norm = gradient_norm(parameters_);
+  if (!std::isfinite(norm)) refuse_batch(batch, fmt::format("the norm of the gradients is {}", norm));
+  return norm;
+}
+
+void Trainer::finish_step(double norm, int64_t next_micro_step) {
+  const double learning_rate = schedule_.at(state_.global_step);
+  optimizer_->step(learning_rate, clip_factor(norm, options_.max_grad_norm));
+  optimizer_->zero_grad();
+  ++state_.global_step;
+  state_.micro_step = next_micro_step;
+  state_.epoch = static_cast<double>(next_micro_step) / static_cast<double>(plan_.batches_per_epoch);
+  state_.loss_sum += pending_loss_;
+  state_.flops += pending_flops_;
+  state_.tokens += pending_tokens_;
+  const StepReport report{state_.global_step, plan_.max_steps,   pending_loss_, norm,
+                          learning_rate,      tokens_per_second_};
+  pending_loss_ = pending_flops_ = 0;
+  pending_tokens_ = 0;
+  last_norm_ = norm;
+  for (TrainingObserver* observer : hooks_.observers) observer->on_step(report);
+
+  const auto due = [&](Interval interval, int64_t every) {
+    return interval == Interval::kSteps && every > 0 && state_.global_step % every == 0;
+  };
+  if (due(options_.logging, options_.logging_steps) ||
+      (options_.logging_first_step && state_.global_step == 1))
+    log_losses();
+  const bool saves = due(options_.saving, options_.save_steps);
+  if (due(options_.evaluation, options_.eval_steps)) {
+    state_.evaluation_due = true;
+    evaluate(saves);
+  }
+  if (saves) save();
+}
+
+void Trainer::end_epoch(int64_t epoch) {
+  if (epoch < state_.finished_epochs) return;
+  if (options_.logging == Interval::kEpoch) log_losses();
+  const bool saves = options_.saving == Interval::kEpoch;
+  if (options_.evaluation == Interval::kEpoch) evaluate(saves);
+  state_.finished_epochs = epoch + 1;
+  if (saves) save();
+}
+
+}  // namespace qdqbert::train
