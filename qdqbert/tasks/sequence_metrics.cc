@@ -10,12 +10,6 @@ namespace qdqbert::tasks {
 
 namespace {
 
-struct Span {
-  std::string type;
-  size_t begin, end;  ///< [begin, end) tags of the sentence
-  auto operator<=>(const Span&) const = default;
-};
-
 struct Tag {
   char32_t prefix = 'O';
   std::string type = "_";
@@ -55,8 +49,8 @@ bool begins_span(const Tag& previous, const Tag& next) {
   return n != 'O' && n != '.' && previous.type != next.type;
 }
 
-std::vector<Span> lenient_spans(const std::vector<Tag>& tags) {
-  std::vector<Span> spans;
+std::vector<TagSpan> lenient_spans(const std::vector<Tag>& tags) {
+  std::vector<TagSpan> spans;
   Tag previous{'O', ""};
   size_t begin = 0;
   for (size_t i = 0; i <= tags.size(); ++i) {
@@ -68,8 +62,8 @@ std::vector<Span> lenient_spans(const std::vector<Tag>& tags) {
   return spans;
 }
 
-std::vector<Span> strict_spans(const std::vector<Tag>& tags) {
-  std::vector<Span> spans;
+std::vector<TagSpan> strict_spans(const std::vector<Tag>& tags) {
+  std::vector<TagSpan> spans;
   for (size_t i = 0; i < tags.size();) {
     if (tags[i].prefix != 'B') {
       ++i;
@@ -83,7 +77,7 @@ std::vector<Span> strict_spans(const std::vector<Tag>& tags) {
   return spans;
 }
 
-std::vector<Span> spans_of(const std::vector<std::string>& sentence, TagScheme scheme) {
+std::vector<TagSpan> spans_of(const std::vector<std::string>& sentence, TagScheme scheme) {
   std::vector<Tag> tags;
   tags.reserve(sentence.size());
   for (const std::string& tag : sentence) tags.push_back(split_tag(tag, scheme));
@@ -111,6 +105,12 @@ SpanScore score_of(const Counts& counts) {
 
 }  // namespace
 
+std::vector<TagSpan> find_spans(const std::vector<std::string>& tags, TagScheme scheme) {
+  std::vector<TagSpan> spans = spans_of(tags, scheme);
+  std::sort(spans.begin(), spans.end(), [](const TagSpan& a, const TagSpan& b) { return a.begin < b.begin; });
+  return spans;
+}
+
 SequenceScore score_sequences(const TagSequences& references, const TagSequences& predictions,
                               TagScheme scheme) {
   if (references.size() != predictions.size())
@@ -125,8 +125,8 @@ SequenceScore score_sequences(const TagSequences& references, const TagSequences
     for (size_t t = 0; t < references[s].size(); ++t) equal += references[s][t] == predictions[s][t];
     tags += static_cast<int64_t>(references[s].size());
     const auto actual = spans_of(references[s], scheme), predicted = spans_of(predictions[s], scheme);
-    for (const Span& span : actual) ++by_type[span.type].actual;
-    for (const Span& span : predicted) {
+    for (const TagSpan& span : actual) ++by_type[span.type].actual;
+    for (const TagSpan& span : predicted) {
       Counts& counts = by_type[span.type];
       ++counts.predicted;
       counts.correct += std::binary_search(actual.begin(), actual.end(), span);
