@@ -1,6 +1,7 @@
 #include <cmath>
 #include <map>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -108,7 +109,7 @@ TEST(SentencePairs, HalfFollow) {
   std::map<std::string, size_t> line_of;
   for (size_t document = 0; document < 100; ++document) {
     for (size_t s = 0; s < 21; ++s) {
-      lines.push_back("s" + std::to_string(document) + "-" + std::to_string(s));
+      lines.push_back(fmt::format("s{}-{}", document, s));
       line_of[lines.back()] = lines.size() - 1;
     }
     lines.emplace_back();
