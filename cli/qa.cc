@@ -1,11 +1,14 @@
-// qdqbert qa: calibrate, evaluate, predict and export, in this order, on one model in memory.
+// qdqbert qa: calibrate, train, evaluate, predict and export, in this order, on one model in memory.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 
 #include <ATen/Parallel.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/base/sha256.h"
 #include "qdqbert/base/thread_pool.h"
 #include "qdqbert/io/hub_cache.h"
 #include "qdqbert/model/load_weights.h"
@@ -14,9 +17,11 @@
 #include "qdqbert/train/evaluate.h"
 #include "qdqbert/train/model_directory.h"
 #include "qdqbert/train/sampling.h"
+#include "qdqbert/train/squad_training.h"
 
 #include "cli/qa_options.h"
 #include "cli/terminal.h"
+#include "cli/training_run.h"
 
 namespace qdqbert::cli {
 
@@ -36,12 +41,19 @@ class QaRun {
     at::set_num_threads(threads);
     if (o_.run.fp16 || o_.run.bf16)
       log_info(
-          "--{}: evaluation and prediction take products in BF16 (autocast); calibration and export stay "
+          "--{}: training, evaluation and prediction take products in BF16 (autocast){}; calibration and "
+          "export stay "
           "FP32",
-          o_.run.fp16 ? "fp16" : "bf16");
+          o_.run.fp16 ? "fp16" : "bf16",
+          o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling" : "");
+    if (o_.run.do_train) resume_ = checkpoint_to_resume(output_, o_.training, o_.run.overwrite_output_dir);
     locate_data();
     timed("load", [&] { load(); });
     if (o_.run.do_calib) calibrate();
+    if (o_.run.do_train) {
+      configure();
+      timed("train", [&] { train(); });
+    }
     if (o_.run.do_eval || o_.run.do_predict || o_.onnx.save_onnx) configure();
     if (o_.run.do_eval) answer("eval", *validation_file_, o_.data.max_eval_samples);
     if (o_.run.do_predict) answer("predict", *test_file_, o_.data.max_predict_samples);
@@ -68,6 +80,7 @@ class QaRun {
       return fs::path(*flag);
     };
     calib_file_ = existing(o_.data.calib_file ? o_.data.calib_file : o_.data.train_file);
+    train_file_ = existing(o_.data.train_file);
     validation_file_ = existing(o_.data.validation_file);
     test_file_ = existing(o_.data.test_file);
     const auto from_set = [&](std::optional<fs::path>& file, io::Split split, const char* action,
@@ -80,6 +93,7 @@ class QaRun {
       file = files_->file(split);
     };
     if (o_.run.do_calib) from_set(calib_file_, io::Split::kTrain, "--do_calib", "--calib_file");
+    if (o_.run.do_train) from_set(train_file_, io::Split::kTrain, "--do_train", "--train_file");
     if (o_.run.do_eval) from_set(validation_file_, io::Split::kValidation, "--do_eval", "--validation_file");
     if (o_.run.do_predict && !test_file_)
       fail<UsageError>("[qa] --do_predict needs --test_file FILE: SQuAD has no public test set");
@@ -92,6 +106,7 @@ class QaRun {
 
   void load() {
     const nn::QuantDefaults defaults = train::quant_defaults(o_.quant);
+    if (o_.training.teacher) teacher_ = resolve(o_.training.teacher);
     const auto without_dropout = [&](io::BertConfig& config) {
       if (!o_.run.disable_dropout) return;
       config.hidden_dropout_prob = 0;
@@ -108,6 +123,8 @@ class QaRun {
       if (!o_.model.tokenizer_name) return;
     } else {
       const fs::path directory = resolve(std::nullopt);
+      if (fs::exists(directory / "quantization.json"))
+        quantization_ = read_json(directory / "quantization.json");
       model::LoadOptions load_options;
       load_options.seed = static_cast<uint64_t>(o_.run.seed);
       const auto configure = [&](io::BertConfig& config) {
@@ -157,12 +174,13 @@ class QaRun {
     train::calibrate(*model_, source, kRows, by_maximum);
   }
 
-  tasks::SquadFeatures features_of(const Examples& examples) {
+  tasks::SquadFeatures features_of(const Examples& examples, bool labels = false) {
     tasks::FeatureOptions options;
     options.max_length = static_cast<int>(o_.data.max_seq_length);
     options.stride = static_cast<int>(o_.data.doc_stride);
     options.pad_to_max_length = o_.data.pad_to_max_length;
-    options.labels = false;
+    options.labels = labels;
+    options.fix_labels = o_.run.fix_labels;
     const auto workers = static_cast<int>(o_.data.preprocessing_num_workers.value_or(threads_));
     return tasks::SquadFeatures::build(examples, tokenizer(), options, workers, progress_.sink());
   }
@@ -222,7 +240,8 @@ class QaRun {
     timed("save", [&] {
       io::SaveOptions save;
       save.dtype = io::parse_save_dtype(o_.run.save_dtype);
-      train::save_quantized(*model_, tokenizer(), train::quantization_json(*model_, record), output_, save);
+      quantization_ = train::quantization_json(*model_, record);
+      train::save_quantized(*model_, tokenizer(), quantization_, output_, save);
     });
     log_info("Calibrated on {} samples in {}; saved in {}", record.samples,
              duration_text(seconds_["calibrate"].get<double>()), output_.string());
@@ -239,18 +258,86 @@ class QaRun {
           "share a batch; calibrate first (--do_calib), or switch quantization off (--quant-disable)");
   }
 
-  void answer(const std::string& split, const fs::path& file, const std::optional<int64_t>& limit) {
+  void train() {
+    const Examples examples = read(*train_file_, o_.data.max_train_samples, true);
+    const auto unanswered =
+        std::count_if(examples.begin(), examples.end(), [](const auto& e) { return e.answers.empty(); });
+    if (unanswered == static_cast<std::ptrdiff_t>(examples.size()))
+      fail("[data] {}: none of the {} questions has an answer to learn", train_file_->string(),
+           examples.size());
+    if (unanswered > 0 && !o_.data.version_2_with_negative)
+      log_warning(
+          "{} of {} questions have no answer and are trained as unanswerable; is this SQuAD v2 "
+          "(--version_2_with_negative)?",
+          unanswered, examples.size());
+    tasks::SquadFeatures features = features_of(examples, true);
+    if (o_.data.max_train_samples) features.truncate(static_cast<size_t>(*o_.data.max_train_samples));
+    train::SquadTrainingData data(features);
+
+    const nn::QuantDefaults defaults = train::quant_defaults(o_.quant);
+    if (o_.training.learn_amax) model_ = with_learned_ranges(*model_, defaults);
+    prepare_model(*model_, o_.training);
+
+    train::TrainerHooks hooks;
+    hooks.loss = distillation_loss(*model_, tokenizer(), o_.training, teacher_);
+    if (o_.run.do_eval) hooks.evaluate = [this] { return evaluate_now(); };
+    hooks.default_metric = "f1";
+    hooks.save_extras = [this](const fs::path& directory) { tokenizer().save(directory); };
+    hooks.identity = {{"file", train_file_->filename().string()},
+                      {"sha256", sha256(read_file(*train_file_))},
+                      {"max_seq_length", o_.data.max_seq_length},
+                      {"doc_stride", o_.data.doc_stride}};
+    hooks.progress = progress_.sink();
+    ProgressDetail detail(progress_);
+    hooks.observers = {&detail};
+    std::optional<RangeFreezer> freezer;
+    if (o_.training.freeze_amax_after)
+      hooks.observers.push_back(&freezer.emplace(*model_, *o_.training.freeze_amax_after));
+
+    train::Trainer trainer(*model_, data, o_.trainer, hooks, output_);
+    const train::TrainingResult result = trainer.run(resume_);
+    epoch_ = result.metrics.at("epoch");
+    if (o_.training.learn_amax) model_ = with_fixed_ranges(*model_, defaults);
+
+    Json training = o_.trainer.to_json();
+    training["data"] = hooks.identity;
+    training["results"] = result.metrics;
+    if (train::has_ranges(*model_))
+      quantization_ = train::trained_quantization_json(*model_, quantization_, training, o_.command_line);
+    io::SaveOptions save;
+    save.dtype = io::parse_save_dtype(o_.run.save_dtype);
+    train::save_quantized(*model_, tokenizer(), quantization_, output_, save);
+    write_training_results(output_, trainer, o_.trainer, result,
+                           std::min(data.size(), o_.data.max_train_samples.value_or(data.size())));
+    report_["train"] = result.metrics;
+    saved_ = true;
+  }
+
+  /// Questions, with features made at their first use.
+  struct AnswerSet {
+    Examples examples;
+    std::optional<tasks::SquadFeatures> features;
+    bool scored = false;
+  };
+
+  AnswerSet& answer_set(const std::string& split, const fs::path& file, const std::optional<int64_t>& limit) {
+    AnswerSet& set = sets_[split];
+    if (set.features) return set;
     const bool predicting = split == "predict";
-    const Examples examples = read(file, limit, !predicting);
-    const bool scored =
-        std::any_of(examples.begin(), examples.end(), [](const auto& e) { return !e.answers.empty(); }) ||
-        (!predicting && o_.data.version_2_with_negative);
-    timed(split + "_features", [&] { features_ = features_of(examples); });
+    set.examples = read(file, limit, !predicting);
+    set.scored = std::any_of(set.examples.begin(), set.examples.end(),
+                             [](const auto& e) { return !e.answers.empty(); }) ||
+                 (!predicting && o_.data.version_2_with_negative);
+    timed(split + "_features", [&] { set.features = features_of(set.examples); });
+    return set;
+  }
+
+  tasks::SquadEvaluation evaluation_of(const AnswerSet& set, const std::string& split) {
     tasks::SquadLogits logits;
     timed(split == "eval" ? "evaluate" : "predict", [&] {
       const auto products = o_.run.fp16 || o_.run.bf16 ? train::Products::kBf16 : train::Products::kFloat32;
-      logits = train::predict_logits(*model_, *features_, o_.run.per_device_eval_batch_size, progress_.sink(),
-                                     products);
+      logits = train::predict_logits(*model_, *set.features, o_.run.per_device_eval_batch_size,
+                                     progress_.sink(), products);
     });
     tasks::AnswerOptions options;
     options.version_2 = o_.data.version_2_with_negative;
@@ -258,21 +345,36 @@ class QaRun {
     options.max_answer_length = o_.data.max_answer_length;
     options.null_score_diff_threshold = o_.data.null_score_diff_threshold;
     tasks::SquadEvaluation evaluation;
-    timed(split + "_answers",
-          [&] { evaluation = tasks::evaluate_squad(examples, *features_, logits, options, scored); });
-    tasks::write_answers(output_, split, examples, evaluation, options.version_2);
+    timed(split + "_answers", [&] {
+      evaluation = tasks::evaluate_squad(set.examples, *set.features, logits, options, set.scored);
+    });
+    return evaluation;
+  }
+
+  /// During training: metrics alone.
+  Json evaluate_now() {
+    const AnswerSet& set = answer_set("eval", *validation_file_, o_.data.max_eval_samples);
+    return evaluation_of(set, "eval").metrics;
+  }
+
+  void answer(const std::string& split, const fs::path& file, const std::optional<int64_t>& limit) {
+    const bool predicting = split == "predict";
+    const AnswerSet& set = answer_set(split, file, limit);
+    const tasks::SquadEvaluation evaluation = evaluation_of(set, split);
+    tasks::write_answers(output_, split, set.examples, evaluation, o_.data.version_2_with_negative);
     Json metrics = Json::object();
     for (const auto& [key, value] : evaluation.metrics.items())
       metrics[(predicting ? "test_" : "eval_") + key] = value;
-    const auto samples = static_cast<int64_t>(features_->size());
+    const auto samples = static_cast<int64_t>(set.features->size());
     metrics[predicting ? "predict_samples" : "eval_samples"] = std::min(samples, limit.value_or(samples));
+    if (epoch_ && !predicting) metrics["epoch"] = *epoch_;
     train::write_results(output_, split, metrics);
     std::fputs(train::metrics_block(split, metrics).c_str(), stdout);
     if (predicting) return;
     report_["exact_match"] = evaluation.metrics.value("exact_match", evaluation.metrics.value("exact", 0.0));
     report_["f1"] = evaluation.metrics.at("f1");
-    report_["questions"] = examples.size();
-    report_["features"] = features_->size();
+    report_["questions"] = set.examples.size();
+    report_["features"] = set.features->size();
     if (saved_) train::add_scores(output_, file.filename().string(), evaluation.metrics);
   }
 
@@ -321,10 +423,13 @@ class QaRun {
   TerminalProgress progress_;
   int threads_ = 1;
   std::optional<io::DatasetFiles> files_;
-  std::optional<fs::path> calib_file_, validation_file_, test_file_;
+  std::optional<fs::path> calib_file_, train_file_, validation_file_, test_file_, resume_;
+  fs::path teacher_;
+  Json quantization_;  ///< quantization.json of the model at hand
+  std::optional<double> epoch_;
   std::shared_ptr<model::PreTrainedModel> model_;
   std::optional<text::Tokenizer> tokenizer_;
-  std::optional<tasks::SquadFeatures> features_;
+  std::map<std::string, AnswerSet> sets_;
   Json report_ = Json::object(), seconds_ = Json::object();
   bool saved_ = false;
 };

@@ -28,7 +28,7 @@ void add_model(ArgumentParser& parser, QaModelOptions& m) {
         name, "uploading is not done by this command; use huggingface-cli upload on the output directory");
 }
 
-void add_data(ArgumentParser& parser, QaDataOptions& d) {
+void add_data(ArgumentParser& parser, QaDataOptions& d, QaRunOptions& r) {
   parser.group("data");
   parser.add("dataset_name", d.dataset_name, "squad or squad_v2, looked up in --data_dir");
   parser.add("dataset_config_name", d.dataset_config_name, "accepted, has no effect on SQuAD");
@@ -44,6 +44,9 @@ void add_data(ArgumentParser& parser, QaDataOptions& d) {
   parser.add("max_train_samples", d.max_train_samples, "use the first N training questions");
   parser.add("max_eval_samples", d.max_eval_samples, "use the first N questions of --do_eval");
   parser.add("max_predict_samples", d.max_predict_samples, "use the first N questions of --do_predict");
+  parser.add(
+      "fix_labels", r.fix_labels,
+      "label an answer that begins in the last token of a window with that token (the original does not)");
   parser.add("version_2_with_negative", d.version_2_with_negative, "questions may have no answer (SQuAD v2)");
   parser.add("null_score_diff_threshold", d.null_score_diff_threshold,
              "no answer when its score is ahead by more than this");
@@ -61,11 +64,10 @@ void add_run(ArgumentParser& parser, QaRunOptions& r, QaDataOptions& d) {
   parser.add("do_calib", r.do_calib, "find the ranges of all quantizers and save the model with them");
   parser.add("do_eval", r.do_eval, "answer the validation questions and score the answers");
   parser.add("do_predict", r.do_predict, "answer the test questions");
-  parser.add("per_device_train_batch_size", r.per_device_train_batch_size, "features of a training batch");
   parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
              "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
-  parser.add("fp16", r.fp16, "products of evaluation and prediction in BF16, on a CPU");
+  parser.add("fp16", r.fp16, "products of training, evaluation and prediction in BF16, on a CPU");
   parser.add("bf16", r.bf16, "the same as --fp16");
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
@@ -114,48 +116,21 @@ void add_export(ArgumentParser& parser, QaExportOptions& e) {
                     "scale the query before its Q node, as TensorRT's fused attention wants");
 }
 
-void add_training(ArgumentParser& parser, QaTrainingOptions& t) {
-  parser.group("training (read, but --do_train comes with a later release)");
-  parser.add("learning_rate", t.learning_rate, "peak learning rate");
-  parser.add("num_train_epochs", t.num_train_epochs, "passes over the data");
-  parser.add("max_steps", t.max_steps, "optimizer steps, instead of epochs");
-  parser.add("lr_scheduler_type", t.lr_scheduler_type, "learning rate schedule");
-  parser.add("warmup_steps", t.warmup_steps, "steps of linear warm-up");
-  parser.add("warmup_ratio", t.warmup_ratio, "the same as a share of all steps");
-  parser.add("weight_decay", t.weight_decay, "not on biases and LayerNorm");
-  parser.add("adam_beta1", t.adam_beta1, "AdamW");
-  parser.add("adam_beta2", t.adam_beta2, "AdamW");
-  parser.add("adam_epsilon", t.adam_epsilon, "AdamW");
-  parser.add("max_grad_norm", t.max_grad_norm, "clip gradients to this norm");
-  parser.add("gradient_accumulation_steps", t.gradient_accumulation_steps, "batches per optimizer step");
-  parser.add("save_strategy", t.save_strategy, "no, steps or epoch");
-  parser.add("save_steps", t.save_steps, "steps between checkpoints; 0: none");
-  parser.add("save_total_limit", t.save_total_limit, "checkpoints to keep");
-  parser.add("logging_steps", t.logging_steps, "steps between log lines");
-  parser.add("evaluation_strategy", t.evaluation_strategy, "no, steps or epoch");
-  parser.add("eval_steps", t.eval_steps, "steps between evaluations");
-  parser.add("load_best_model_at_end", t.load_best_model_at_end, "keep the best checkpoint");
-  parser.add("resume_from_checkpoint", t.resume_from_checkpoint, "checkpoint directory to go on from");
-  parser.add("dataloader_drop_last", t.dataloader_drop_last, "leave out a last smaller batch");
-  parser.add("dataloader_num_workers", t.dataloader_num_workers, "threads that prepare batches");
-  parser.add("label_smoothing_factor", t.label_smoothing_factor, "no effect in question answering");
-  parser.add("gradient_checkpointing", t.gradient_checkpointing, "recompute activations to save memory");
-  parser.add("group_by_length", t.group_by_length, "batches of similar lengths");
-  parser.add("remove_unused_columns", t.remove_unused_columns, "accepted");
-  parser.add("optim", t.optim, "optimizer");
-}
-
 void check(const QaOptions& o) {
   const auto positive = [](std::string_view flag, int64_t value) {
     if (value < 1) fail<UsageError>("[{}] {}; at least 1 is needed", flag, value);
   };
-  if (o.run.do_train)
+  if (!o.run.do_calib && !o.run.do_train && !o.run.do_eval && !o.run.do_predict && !o.onnx.save_onnx)
     fail<UsageError>(
-        "[qa] --do_train is not part of this release: it comes with training; calibration, evaluation, "
-        "prediction and "
-        "export work");
-  if (!o.run.do_calib && !o.run.do_eval && !o.run.do_predict && !o.onnx.save_onnx)
-    fail<UsageError>("[qa] nothing to do: give --do_calib, --do_eval, --do_predict or --save_onnx");
+        "[qa] nothing to do: give --do_calib, --do_train, --do_eval, --do_predict or --save_onnx");
+  if (o.run.fp16 && o.run.bf16) fail<UsageError>("[qa] --fp16 and --bf16 exclude each other");
+  if (!o.run.do_train && o.training.resume_from_checkpoint)
+    fail<UsageError>("[resume_from_checkpoint] needs --do_train");
+  if (!o.run.do_train && (o.training.teacher || o.training.learn_amax))
+    fail<UsageError>("[{}] needs --do_train", o.training.teacher ? "teacher" : "learn-amax");
+  if (o.training.learn_amax && o.quant.disable)
+    fail<UsageError>(
+        "[learn-amax] and --quant-disable exclude each other: without quantizers there are no ranges");
   if (o.model.random_init && !o.model.model_name_or_path.empty())
     fail<UsageError>("[qa] --random_init and --model_name_or_path exclude each other");
   if (!o.model.random_init && o.model.model_name_or_path.empty())
@@ -186,18 +161,25 @@ std::optional<QaOptions> parse_qa(const Arguments& arguments) {
       "qa", "--model_name_or_path M --output_dir D [flags]",
       "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; they "
       "run in the order\n"
-      "calibrate, evaluate, predict, export and act on the same model.\n\n"
+      "calibrate, train, evaluate, predict, export and act on the same model.\n\n"
       "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib "
       "--do_eval \\\n"
       "                                 --calibrator percentile --percentile 99.999 --output_dir calibrated\n"
+      "  quantization-aware training: qdqbert qa --model_name_or_path calibrated --dataset_name squad "
+      "--do_train "
+      "--do_eval \\\n"
+      "                                 --learning_rate 1e-5 --num_train_epochs 2 --output_dir trained\n"
+      "  fine-tuning in FP32:         the same with --quant-disable on a model that was not fine-tuned "
+      "before\n"
       "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx --output_dir "
       "exported");
   add_model(parser, o.model);
-  add_data(parser, o.data);
+  add_data(parser, o.data, o.run);
   add_run(parser, o.run, o.data);
   add_quant(parser, o.quant, calibrator, o.run);
   add_export(parser, o.onnx);
-  add_training(parser, o.training);
+  o.training.lr_scheduler_type = "cosine";  // the original always takes it
+  add_training_flags(parser, o.training);
   parser.require("output_dir");
   if (!parser.parse(arguments)) return std::nullopt;
   if (o.run.calib_no_shuffle) o.run.calib_shuffle = false;
@@ -207,6 +189,9 @@ std::optional<QaOptions> parse_qa(const Arguments& arguments) {
     o.command_line += argument.find_first_of(" '\"\\$") == std::string::npos ? " " + argument
                                                                              : fmt::format(" '{}'", argument);
   check(o);
+  if (o.run.do_train) o.trainer = trainer_options(o.training, o.run.seed, o.run.fp16 || o.run.bf16);
+  // As the original: who evaluates during training also evaluates at its end.
+  if (o.run.do_train && o.trainer.evaluation != train::Interval::kNo) o.run.do_eval = true;
   return o;
 }
 

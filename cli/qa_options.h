@@ -8,6 +8,7 @@
 #include "qdqbert/train/quant_trainer.h"
 
 #include "cli/arguments.h"
+#include "cli/training_options.h"
 
 namespace qdqbert::cli {
 
@@ -37,7 +38,7 @@ struct QaRunOptions {
   std::string output_dir;
   bool overwrite_output_dir = false;
   bool do_train = false, do_calib = false, do_eval = false, do_predict = false;
-  int64_t per_device_train_batch_size = 8, per_device_eval_batch_size = 8;
+  int64_t per_device_eval_batch_size = 8;
   int64_t seed = 42;
   bool fp16 = false, bf16 = false;
   bool disable_dropout = false;
@@ -56,27 +57,13 @@ struct QaExportOptions {
   bool int8_weights = false, trt_attention = false;
 };
 
-/// Flags of training, which this release refuses together with --do_train; without it they are read and
-/// ignored, so that the documented commands work as they are.
-struct QaTrainingOptions {
-  double learning_rate = 5e-5, num_train_epochs = 3, warmup_ratio = 0, weight_decay = 0, adam_beta1 = 0.9,
-         adam_beta2 = 0.999, adam_epsilon = 1e-8, max_grad_norm = 1, label_smoothing_factor = 0;
-  int64_t max_steps = -1, warmup_steps = 0, gradient_accumulation_steps = 1, save_steps = 500,
-          logging_steps = 500, eval_steps = 500, dataloader_num_workers = 0;
-  std::optional<int64_t> save_total_limit;
-  std::string lr_scheduler_type = "cosine", save_strategy = "steps", evaluation_strategy = "no",
-              optim = "adamw_torch";
-  std::optional<std::string> resume_from_checkpoint;
-  bool dataloader_drop_last = false, gradient_checkpointing = false, remove_unused_columns = true,
-       group_by_length = false, load_best_model_at_end = false;
-};
-
 struct QaOptions {
   QaModelOptions model;
   QaDataOptions data;
   QaRunOptions run;
   QaExportOptions onnx;
-  QaTrainingOptions training;
+  TrainingFlags training;
+  train::TrainerOptions trainer;  ///< what the flags of training say; set with --do_train
   train::QuantOptions quant;
   std::string command_line;  ///< as given, for quantization.json
 };

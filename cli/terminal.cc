@@ -103,6 +103,7 @@ void TerminalProgress::report(std::string_view what, int64_t done, int64_t total
   if (new_phase) {
     phase_ = what;
     started_ = now;
+    started_at_ = done;
   }
   const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
   if (!new_phase && !end && now - shown_ < pause) return;
@@ -118,8 +119,11 @@ void TerminalProgress::report(std::string_view what, int64_t done, int64_t total
                           std::string(static_cast<size_t>(30 - filled), '.'));
     line += fmt::format("{}/{}", done, total);
     if (done > 0) line += fmt::format(", {}", duration_text(seconds));
-    if (done > 0 && !end) line += fmt::format(" < {}", duration_text(seconds * (1 - share) / share));
+    if (done > started_at_ && !end)
+      line += fmt::format(" < {}", duration_text(seconds * static_cast<double>(total - done) /
+                                                 static_cast<double>(done - started_at_)));
   }
+  if (!detail_.empty()) line += ", " + detail_;
   const std::lock_guard lock(screen);
   if (terminal_) {
     if (new_phase) close_line();

@@ -35,14 +35,17 @@ class TerminalProgress {
   TerminalProgress();
   ~TerminalProgress();
   ProgressSink sink();
+  /// Stands behind the numbers from the next report on; "" for nothing.
+  void set_detail(std::string detail) { detail_ = std::move(detail); }
   /// Throws Interrupted after Ctrl-C; shows nothing.
   void check() const;
 
  private:
   void report(std::string_view what, int64_t done, int64_t total);
   using Clock = std::chrono::steady_clock;
-  std::string phase_;
+  std::string phase_, detail_;
   Clock::time_point started_{}, shown_{};
+  int64_t started_at_ = 0;  ///< done when the phase began, or went on
   bool terminal_;
   std::atomic<bool> stopping_{false};
   std::thread interrupts_;

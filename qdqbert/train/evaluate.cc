@@ -35,6 +35,12 @@ bool has_fixed_ranges(const model::PreTrainedModel& model) {
   return true;
 }
 
+bool has_ranges(const model::PreTrainedModel& model) {
+  for (const model::NamedQuantizer& item : model.named_quantizers())
+    if (!item.quantizer->is_inert() && item.quantizer->has_amax()) return true;
+  return false;
+}
+
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
                                   int64_t batch_size, const ProgressSink& progress, Products products) {
   const bool fixed = has_fixed_ranges(model) && features.pads_right();
@@ -93,15 +99,28 @@ void write_results(const std::filesystem::path& directory, const std::string& sp
   write_file(all, dump_json(merged, kStyle));
 }
 
+namespace {
+
+/// "0:00:06.91", hundredths cut off.
+std::string runtime_text(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds);
+  const auto hundredths = static_cast<int64_t>((seconds - static_cast<double>(whole)) * 100);
+  return fmt::format("{}:{:02}:{:02}.{:02}", whole / 3600, whole / 60 % 60, whole % 60, hundredths);
+}
+
+/// Four decimals as Python's round() prints them: no trailing zeros but one.
+std::string metric_text(const std::string& key, const Json& value) {
+  if (!value.is_number_float()) return dump_json(value);
+  if (key.find("_runtime") != std::string::npos) return runtime_text(value.get<double>());
+  if (key == "total_flos") return fmt::format("{}GF", static_cast<int64_t>(value.get<double>()) >> 30);
+  return dump_json(Json(std::stod(fmt::format("{:.4f}", value.get<double>()))));
+}
+
+}  // namespace
+
 std::string metrics_block(const std::string& split, const Json& metrics) {
   std::vector<std::pair<std::string, std::string>> lines;
-  for (const auto& [key, value] : metrics.items()) {
-    // Four decimals as Python's round() prints them: no trailing zeros but one.
-    std::string text = value.is_number_float()
-                           ? dump_json(Json(std::stod(fmt::format("{:.4f}", value.get<double>()))))
-                           : dump_json(value);
-    lines.emplace_back(key, std::move(text));
-  }
+  for (const auto& [key, value] : metrics.items()) lines.emplace_back(key, metric_text(key, value));
   std::sort(lines.begin(), lines.end());
   size_t keys = 0, values = 0;
   for (const auto& [key, value] : lines) {

@@ -20,6 +20,9 @@ model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<cons
 /// padding and on which features share a batch.
 bool has_fixed_ranges(const model::PreTrainedModel& model);
 
+/// True when any quantizer that quantizes has a stored range.
+bool has_ranges(const model::PreTrainedModel& model);
+
 enum class Products { kFloat32, kBf16 };
 
 /// With fixed ranges, and padding on the right, features are grouped by length, padded to the longest of a

@@ -30,6 +30,17 @@ Json quantizer_json(const std::string& name, const nn::TensorQuantizer& quantize
   return json;
 }
 
+Json quantizers_json(const model::PreTrainedModel& model) {
+  Json quantizers = Json::array();
+  for (const model::NamedQuantizer& item : model.named_quantizers())
+    quantizers.push_back(quantizer_json(item.name, *item.quantizer));
+  return quantizers;
+}
+
+Json versions() {
+  return {{"qdqbert", kVersion}, {"libtorch", TORCH_VERSION}};
+}
+
 }  // namespace
 
 Json quantization_json(const model::PreTrainedModel& model, const CalibrationRecord& record) {
@@ -45,15 +56,24 @@ Json quantization_json(const model::PreTrainedModel& model, const CalibrationRec
   calibration["seed"] = record.seed;
   calibration["max_seq_length"] = record.max_length;
   calibration["doc_stride"] = record.stride;
-  Json quantizers = Json::array();
-  for (const model::NamedQuantizer& item : model.named_quantizers())
-    quantizers.push_back(quantizer_json(item.name, *item.quantizer));
   return {{"format", 1},
-          {"versions", {{"qdqbert", kVersion}, {"libtorch", TORCH_VERSION}}},
+          {"versions", versions()},
           {"command_line", record.command_line},
           {"calibration", calibration},
           {"scores", Json::object()},
-          {"quantizers", quantizers}};
+          {"quantizers", quantizers_json(model)}};
+}
+
+Json trained_quantization_json(const model::PreTrainedModel& model, const Json& before, const Json& training,
+                               const std::string& command_line) {
+  return {{"format", 1},
+          {"versions", versions()},
+          {"command_line", command_line},
+          {"calibration",
+           before.is_object() && before.contains("calibration") ? before.at("calibration") : Json()},
+          {"training", training},
+          {"scores", Json::object()},
+          {"quantizers", quantizers_json(model)}};
 }
 
 void save_quantized(const model::PreTrainedModel& model, const text::Tokenizer& tokenizer,
@@ -62,7 +82,7 @@ void save_quantized(const model::PreTrainedModel& model, const text::Tokenizer& 
   ensure_writable_directory(directory);
   tokenizer.save(directory);
   model::save_model(model, directory, options);
-  write_file(directory / "quantization.json", dump_json(quantization, kStyle));
+  if (!quantization.is_null()) write_file(directory / "quantization.json", dump_json(quantization, kStyle));
 }
 
 void add_scores(const std::filesystem::path& directory, const std::string& name, const Json& metrics) {

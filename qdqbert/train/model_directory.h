@@ -25,8 +25,14 @@ struct CalibrationRecord {
 /// filled in later.
 Json quantization_json(const model::PreTrainedModel& model, const CalibrationRecord& record);
 
-/// Writes model.safetensors, config.json, the tokenizer's files and quantization.json; each file appears
-/// whole or not at all.
+/// The same after training: versions, quantizers as they are now, `training` (options, data, results) and
+/// what `before`, the quantization.json that the run began with (null when there was none), says about
+/// calibration.
+Json trained_quantization_json(const model::PreTrainedModel& model, const Json& before, const Json& training,
+                               const std::string& command_line);
+
+/// Writes model.safetensors, config.json, the tokenizer's files and, unless it is null, quantization.json;
+/// each file appears whole or not at all.
 void save_quantized(const model::PreTrainedModel& model, const text::Tokenizer& tokenizer,
                     const Json& quantization, const std::filesystem::path& directory,
                     const io::SaveOptions& options);

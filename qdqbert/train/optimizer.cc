@@ -52,7 +52,9 @@ std::vector<nn::NamedTensor> trainable_parameters(const torch::nn::Module& model
 }
 
 bool is_decayed(const std::string& name) {
-  return name.find("bias") == std::string::npos && name.find("LayerNorm") == std::string::npos;
+  for (const char* part : {"bias", "LayerNorm", "clip_value_"})
+    if (name.find(part) != std::string::npos) return false;
+  return true;
 }
 
 double gradient_norm(const std::vector<nn::NamedTensor>& parameters) {

@@ -14,7 +14,8 @@ namespace qdqbert::train {
 /// Parameters that take gradients, each once (under its first name, where two are tied), in model order.
 std::vector<nn::NamedTensor> trainable_parameters(const torch::nn::Module& model);
 
-/// False for biases and the parameters of LayerNorm, which the original does not decay.
+/// False for biases and the parameters of LayerNorm, which the original does not decay, and for learned
+/// ranges.
 bool is_decayed(const std::string& parameter_name);
 
 /// Square root of the sum of squares of all gradients. Sums are taken in double precision over blocks of

@@ -1,5 +1,6 @@
 #include "qdqbert/train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numeric>

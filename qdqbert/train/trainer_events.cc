@@ -21,6 +21,12 @@ double rounded(double value, int decimals) {
   return std::stod(fmt::format("{:.{}f}", value, decimals));
 }
 
+/// Whatever the order of keys.
+bool differs(const Json& before, const Json& now, const char* key) {
+  constexpr JsonStyle kSorted{-1, true, true, false};
+  return before.contains(key) && dump_json(before.at(key), kSorted) != dump_json(now.at(key), kSorted);
+}
+
 DType dtype_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
@@ -209,13 +215,13 @@ void Trainer::restore(const fs::path& directory) {
   // These decide which samples a batch holds and what a step is; with others nothing could be continued.
   for (const char* key : {"samples", "data", "per_device_train_batch_size", "gradient_accumulation_steps",
                           "seed", "shuffle", "dataloader_drop_last", "group_by_length", "optim"})
-    if (before.contains(key) && before.at(key) != now.at(key))
+    if (differs(before, now, key))
       fail<UsageError>("[resume_from_checkpoint] {} was made with {} {}, now it is {}", directory.string(),
                        key, dump_json(before.at(key), {-1}), dump_json(now.at(key), {-1}));
   for (const char* key :
        {"learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio",
         "weight_decay", "max_grad_norm", "bf16", "label_smoothing_factor"})
-    if (before.contains(key) && before.at(key) != now.at(key))
+    if (differs(before, now, key))
       log_warning("{} was {} before the interruption and is {} from here on", key,
                   dump_json(before.at(key), {-1}), dump_json(now.at(key), {-1}));
 

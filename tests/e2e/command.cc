@@ -44,16 +44,19 @@ class FileSizeLimit {
   rlimit before_{};
 };
 
-void interrupt_when(pid_t child, const std::string& text, const std::string& file) {
-  for (int round = 0; round < 12000; ++round) {
+void signal_when(pid_t child, int signal, const std::string& text, double delay, const std::string& file) {
+  const auto ended = [&] {
     siginfo_t info{};
-    if (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid == child)
-      return;
+    return waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == child;
+  };
+  for (int round = 0; round < 12000; ++round) {
+    if (ended()) return;
     if (read_file(file).find(text) != std::string::npos) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  kill(child, SIGINT);
+  if (delay > 0) std::this_thread::sleep_for(std::chrono::duration<double>(delay));
+  if (!ended()) kill(child, signal);
 }
 
 }  // namespace
@@ -87,7 +90,8 @@ CommandResult run_command(const std::vector<std::string>& arguments, const Comma
   posix_spawn_file_actions_destroy(&files);
   if (error != 0) fail<SystemError>("[test] cannot start {}: {}", words[0], std::strerror(error));
   limit.reset();
-  if (!options.interrupt_at.empty()) interrupt_when(child, options.interrupt_at, err);
+  if (!options.interrupt_at.empty()) signal_when(child, SIGINT, options.interrupt_at, 0, err);
+  if (!options.kill_at.empty()) signal_when(child, SIGKILL, options.kill_at, options.kill_delay, err);
   int status = 0;
   rusage usage{};
   while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {

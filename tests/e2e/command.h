@@ -27,6 +27,9 @@ struct CommandOptions {
   std::optional<uint64_t> file_size_limit;
   /// Ctrl-C as soon as standard error holds this text.
   std::string interrupt_at;
+  /// SIGKILL this many seconds after standard error holds the text.
+  std::string kill_at;
+  double kill_delay = 0;
   std::string input;  ///< what stands on standard input
 };
 
