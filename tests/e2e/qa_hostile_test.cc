@@ -61,7 +61,6 @@ TEST_F(QaHostileTest, WrongFlags) {
     words.insert(words.end(), flags.begin(), flags.end());
     return words;
   };
-  expect_refused(with({"--do_train"}), "--do_train");
   expect_refused(with({"--push_to_hub"}), "uploading is not done");
   expect_refused(with({"--use_auth_token"}), "does not go online");
   expect_refused(with({"--calibrator", "percentile"}), "percentile");
