@@ -32,6 +32,22 @@ std::vector<Group> grouped(const std::vector<engine::PlanStep>& steps, const Key
   return groups;
 }
 
+/// For a column of the table; notes follow in full.
+std::string shortened(const std::string& note) {
+  constexpr size_t kMost = 60;
+  if (note.size() <= kMost) return note;
+  size_t end = kMost;
+  while (end > 0 && (static_cast<unsigned char>(note[end]) & 0xC0) == 0x80) --end;
+  return note.substr(0, end) + "...";
+}
+
+/// Reasons below each other.
+std::string by_line(std::string note) {
+  for (size_t at = note.find("; "); at != std::string::npos; at = note.find("; ", at + 1))
+    note.replace(at, 2, "\n       ");
+  return note;
+}
+
 }  // namespace
 
 Json plan_facts(const engine::Session& session) {
@@ -55,7 +71,8 @@ std::string describe_plan(const engine::Session& session) {
   const std::vector<engine::PlanStep>& steps = session.plan();
   std::vector<std::vector<std::string>> rows = {{"step", "kind", "kernel", "node", "note"}};
   for (size_t i = 0; i < steps.size(); ++i)
-    rows.push_back({fmt::format("{}", i), steps[i].kind, steps[i].kernel, steps[i].name, steps[i].note});
+    rows.push_back(
+        {fmt::format("{}", i), steps[i].kind, steps[i].kernel, steps[i].name, shortened(steps[i].note)});
   std::string text = table(rows, "rllll");
   text += fmt::format("\n{} step{} on {}; {}; outputs {}\n", steps.size(), steps.size() == 1 ? "" : "s",
                       machine_text(session),
@@ -67,7 +84,7 @@ std::string describe_plan(const engine::Session& session) {
   const std::vector<Group> notes = grouped(steps, [](const auto& s) { return s.note; });
   if (!notes.empty()) text += "notes:\n";
   for (const Group& group : notes)
-    text += fmt::format("  {:>4} {} (first: {})\n", group.count, group.key, group.first);
+    text += fmt::format("  {:>4} {} (first: {})\n", group.count, by_line(group.key), group.first);
   return text;
 }
 

@@ -14,6 +14,7 @@
 #include "qdqbert/engine/kernels/select.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
+#include "qdqbert/engine/plan/pack_batch.h"
 #include "qdqbert/engine/reference/operators.h"
 #include "qdqbert/engine/worker_pool.h"
 
@@ -45,12 +46,6 @@ void check_sizes(const PaddedBatch<Integer>& batch) {
   check("input_ids", batch.input_ids.size(), false);
   check("attention_mask", batch.attention_mask.size(), true);
   check("token_type_ids", batch.token_type_ids.size(), true);
-}
-
-int32_t checked_id(const char* name, int64_t id, size_t limit) {
-  if (id < 0 || static_cast<uint64_t>(id) >= limit)
-    fail("[session] {} holds {}, the model knows 0 to {}", name, id, limit - 1);
-  return static_cast<int32_t>(id);
 }
 
 }  // namespace
@@ -106,13 +101,6 @@ struct Session::State {
   };
 
   void load(const fs::path& model);
-  template <class Integer>
-  PackedBatch pack(const PaddedBatch<Integer>& batch) const;
-  PackedBatch pack(const PackedTexts& texts) const;
-  void check_position(size_t position) const {
-    if (position >= plan->positions)
-      fail("[session] a text has {} tokens, the model has {} positions", position + 1, plan->positions);
-  }
   /// Whether the graph reads [questions, choices, S].
   bool by_choices = false;
   void check_choices(size_t texts, size_t choices) const {
@@ -133,9 +121,11 @@ void Session::State::load(const fs::path& model) {
   graph = import_onnx(model_file(model));
   check_operands(graph);
   check_quantization(graph);
+  forget_cache(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   for (const ValueId id : graph.inputs)
-    if (graph.values[id].shape && graph.values[id].shape->size() == 3) by_choices = true;
+    if (graph.values[id].name == "input_ids" && graph.values[id].shape && graph.values[id].shape->size() == 3)
+      by_choices = true;
   std::string reason = "the session was opened with a general mask";
   if (!options.general_mask) {
     Graph rewritten = graph;
@@ -162,69 +152,6 @@ void Session::State::load(const fs::path& model) {
   }
   unpacked_pool = std::make_unique<WorkerPool>(threads);
   steps.push_back({"the whole graph", "float, unpacked", "reference", reason, 0, 0, 0});
-}
-
-template <class Integer>
-PackedBatch Session::State::pack(const PaddedBatch<Integer>& batch) const {
-  PackedBatch packed;
-  for (size_t b = 0; b < batch.batch; ++b) {
-    const size_t begin = packed.tokens();
-    for (size_t s = 0; s < batch.length; ++s) {
-      const size_t at = b * batch.length + s;
-      if (!batch.attention_mask.empty()) {
-        const auto kept = static_cast<int64_t>(batch.attention_mask[at]);
-        if (kept != 0 && kept != 1)
-          fail(
-              "[session] attention_mask holds {}; open the session with a general mask for other than 0 and "
-              "1",
-              kept);
-        if (kept == 0) continue;
-      }
-      check_position(s);
-      packed.input_ids.push_back(
-          checked_id("input_ids", static_cast<int64_t>(batch.input_ids[at]), plan->vocabulary));
-      packed.token_type_ids.push_back(batch.token_type_ids.empty()
-                                          ? 0
-                                          : checked_id("token_type_ids",
-                                                       static_cast<int64_t>(batch.token_type_ids[at]),
-                                                       plan->token_types));
-      packed.position_ids.push_back(static_cast<int32_t>(s));
-    }
-    const size_t length = packed.tokens() - begin;
-    if (length == 0) fail("[session] text {} has no token that attention_mask keeps", b);
-    if (plan->reads_first_token && packed.position_ids[begin] != 0)
-      fail("[session] attention_mask hides the first token of text {}, which the pooler reads", b);
-    packed.segments.push_back({begin, length});
-    packed.longest = std::max(packed.longest, length);
-  }
-  return packed;
-}
-
-PackedBatch Session::State::pack(const PackedTexts& texts) const {
-  if (texts.offsets.size() < 2) fail("[session] the batch is empty");
-  if (texts.offsets.front() != 0 || texts.offsets.back() != texts.input_ids.size())
-    fail("[session] offsets go from {} to {}, there are {} tokens", texts.offsets.front(),
-         texts.offsets.back(), texts.input_ids.size());
-  if (!texts.token_type_ids.empty() && texts.token_type_ids.size() != texts.input_ids.size())
-    fail("[session] {} token types for {} tokens", texts.token_type_ids.size(), texts.input_ids.size());
-  PackedBatch packed;
-  for (size_t b = 0; b + 1 < texts.offsets.size(); ++b) {
-    const size_t begin = texts.offsets[b], end = texts.offsets[b + 1];
-    if (end <= begin || end > texts.input_ids.size())
-      fail("[session] text {} goes from token {} to {} of {}", b, begin, end, texts.input_ids.size());
-    check_position(end - begin - 1);
-    for (size_t t = begin; t < end; ++t) {
-      packed.input_ids.push_back(checked_id("input_ids", texts.input_ids[t], plan->vocabulary));
-      packed.token_type_ids.push_back(
-          texts.token_type_ids.empty()
-              ? 0
-              : checked_id("token_type_ids", texts.token_type_ids[t], plan->token_types));
-      packed.position_ids.push_back(static_cast<int32_t>(t - begin));
-    }
-    packed.segments.push_back({begin, end - begin});
-    packed.longest = std::max(packed.longest, end - begin);
-  }
-  return packed;
 }
 
 std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
@@ -264,17 +191,41 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
   return outputs;
 }
 
+namespace {
+
+template <class Integer>
+Tensor encoder_states(const PaddedBatch<Integer>& batch, const Value& input) {
+  const size_t rows = batch.batch * batch.encoder_length, values = batch.encoder_hidden_states.size();
+  if (rows == 0 || values == 0 || values % rows != 0 || (input.dtype && *input.dtype != DType::kF32))
+    fail("[session] encoder_hidden_states has {} values for {} texts of {} rows", values, batch.batch,
+         batch.encoder_length);
+  const Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.encoder_length),
+                       static_cast<int64_t>(values / rows)};
+  return tensor_of(make_tensor(shape, batch.encoder_hidden_states));
+}
+
+}  // namespace
+
 template <class Integer>
 std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile) {
-  Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
+  Shape rows = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
   if (by_choices)
-    shape = {shape[0] / static_cast<int64_t>(batch.choices), static_cast<int64_t>(batch.choices), shape[1]};
+    rows = {rows[0] / static_cast<int64_t>(batch.choices), static_cast<int64_t>(batch.choices), rows[1]};
   std::vector<Tensor> inputs;
   for (const ValueId id : graph.inputs) {
     const Value& input = graph.values[id];
+    if (input.name == "encoder_hidden_states") {
+      inputs.push_back(encoder_states(batch, input));
+      continue;
+    }
     std::span<const Integer> values;
     int64_t otherwise = 0;
-    if (input.name == "input_ids") {
+    Shape shape = rows;
+    if (input.name == "encoder_attention_mask") {
+      values = batch.encoder_attention_mask;
+      otherwise = 1;
+      shape = {rows[0], static_cast<int64_t>(batch.encoder_length)};
+    } else if (input.name == "input_ids") {
       values = batch.input_ids;
     } else if (input.name.find("mask") != std::string::npos) {
       values = batch.attention_mask;
@@ -286,7 +237,10 @@ std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& bat
     }
     const bool narrow = input.dtype == DType::kI32;
     WritableTensor tensor = allocate_tensor(narrow ? DType::kI32 : DType::kI64, shape);
-    for (size_t i = 0; i < batch.batch * batch.length; ++i) {
+    const auto count = static_cast<size_t>(element_count(shape));
+    if (!values.empty() && values.size() != count)
+      fail("[session] {} has {} values, its shape is {}", input.name, values.size(), to_string(shape));
+    for (size_t i = 0; i < count; ++i) {
       const int64_t value = values.empty() ? otherwise : static_cast<int64_t>(values[i]);
       if (narrow)
         tensor.as<int32_t>()[i] = static_cast<int32_t>(value);
@@ -315,7 +269,7 @@ std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profi
   check_sizes(batch);
   check_choices(batch.batch, batch.choices);
   if (!plan) return run_unpacked(batch, profile);
-  const PackedBatch packed = pack(batch);
+  const PackedBatch packed = pack_batch(*plan, batch);
   std::vector<uint32_t> padded_rows;
   padded_rows.reserve(packed.tokens());
   for (size_t b = 0; b < packed.segments.size(); ++b)
@@ -348,9 +302,29 @@ std::vector<Output> Session::run(const PaddedBatch<int32_t>& batch, Profile* pro
 }
 std::vector<Output> Session::run(const PackedTexts& texts, Profile* profile) const {
   if (!state_->plan) fail("[session] the graph does not run packed: {}", state_->steps[0].note);
-  const PackedBatch packed = state_->pack(texts);
+  const PackedBatch packed = pack_batch(*state_->plan, texts, {});
   state_->check_choices(packed.segments.size(), texts.choices);
   return state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);
+}
+std::vector<Output> Session::run(const PackedTexts& texts, std::span<TextCache* const> caches,
+                                 Profile* profile) const {
+  if (!keeps_cache())
+    fail(
+        "[session] texts are continued by models in which no token sees a later one, with integer kernels; "
+        "this is "
+        "none");
+  const PackedBatch packed = pack_batch(*state_->plan, texts, caches);
+  std::vector<Output> outputs =
+      state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);
+  for (size_t b = 0; b < caches.size(); ++b) packed.caches[b]->tokens += packed.segments[b].length;
+  return outputs;
+}
+
+bool Session::keeps_cache() const {
+  return state_->plan && !state_->plan->cached_widths.empty();
+}
+size_t Session::encoder_width() const {
+  return state_->plan ? state_->plan->source_width : 0;
 }
 
 bool Session::packed() const {

@@ -41,6 +41,11 @@ struct PaddedBatch {
   size_t batch = 0, length = 0;
   std::span<const Integer> input_ids, attention_mask, token_type_ids;
   size_t choices = 0;  ///< multiple choice only
+  /// Of a model with cross-attention: what each text reads beside itself, [B][encoder_length][H], and the
+  /// mask of it [B][encoder_length]; an empty mask is all ones.
+  std::span<const float> encoder_hidden_states = {};
+  std::span<const Integer> encoder_attention_mask = {};
+  size_t encoder_length = 0;
 };
 
 /// Texts one after the other, without padding. Text b is [offsets[b], offsets[b + 1]).
@@ -48,6 +53,30 @@ struct PackedTexts {
   std::span<const int32_t> input_ids, token_type_ids;  ///< [T]; empty types: all zero
   std::span<const uint32_t> offsets;                   ///< [B + 1], ascending, the first is 0
   size_t choices = 0;                                  ///< multiple choice only
+  /// Of a model with cross-attention: rows [U][H], of which text b reads [encoder_offsets[b],
+  /// encoder_offsets[b + 1]).
+  std::span<const float> encoder_hidden_states = {};
+  std::span<const uint32_t> encoder_offsets = {};
+};
+
+/// Keys and values that a causal model has computed for the tokens of one text. A copy goes on by itself: one
+/// beam of several. Belongs to the session that filled it.
+class TextCache {
+ public:
+  TextCache();
+  ~TextCache();
+  TextCache(const TextCache& other);
+  TextCache& operator=(const TextCache& other);
+  TextCache(TextCache&&) noexcept;
+  TextCache& operator=(TextCache&&) noexcept;
+  size_t tokens() const;
+
+  struct State;
+  /// For the engine.
+  State& state() { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
 };
 
 /// A graph output. For padded input the file's own shape ([B, S], [B, labels], ...) with 0 at padding
@@ -90,6 +119,17 @@ class Session {
   /// Throws InputError also when the plan is not packed (see packed()).
   std::vector<Output> run(const PackedTexts& texts, Profile* profile = nullptr) const;
 
+  /// The tokens of text b follow those that `caches[b]` holds, which grows by them; the outputs are those of
+  /// the new tokens, the same bits as for the whole text at once. Throws InputError when keeps_cache() is
+  /// false or the number of caches is not that of the texts; a cache is as it was then.
+  std::vector<Output> run(const PackedTexts& texts, std::span<TextCache* const> caches,
+                          Profile* profile = nullptr) const;
+
+  /// Whether every token of the model sees only those before it, by integer kernels: so that texts can be
+  /// continued.
+  bool keeps_cache() const;
+  /// Columns of encoder_hidden_states; 0 for models without cross-attention.
+  size_t encoder_width() const;
   /// False: nodes outside of what can be packed keep the padded form; the reason is in the plan's notes.
   bool packed() const;
   /// Whether inputs are [texts / choices, choices, S]: a multiple-choice model.

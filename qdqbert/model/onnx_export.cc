@@ -179,8 +179,6 @@ class Ranges {
 onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options, const ModelInputs* sample,
                     OnnxExportReport* report) {
   const io::BertConfig& config = model.config();
-  if (config.is_decoder)
-    fail("[onnx export] the model is a decoder (is_decoder in its config.json); only encoders are exported");
   onnx::BertSource source;
   source.head = head_of(model.class_name());
   source.base_prefix = model.base_prefix();
@@ -192,6 +190,8 @@ onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options, co
   source.layer_norm_eps = config.layer_norm_eps;
   source.activation = graph_of(config.hidden_act);
   source.positions = graph_of(config.position_embedding());
+  source.is_decoder = config.is_decoder;
+  source.cross_attention = config.add_cross_attention;
   for (const auto& [second, first] : model.tied_names())
     if (ends_with(second, "decoder.weight")) source.tied_decoder = true;
 
@@ -207,7 +207,8 @@ onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options, co
   source.weight = [&](const std::string& key) { return weights.at(key); };
   source.quantizer = [&](const std::string& path) { return ranges.at(path); };
   onnx::Model graph =
-      onnx::build_bert_graph(source, {options.opset, options.int8_weights, options.trt_attention});
+      onnx::build_bert_graph(source, {options.opset, options.int8_weights, options.trt_attention,
+                                      options.cache, options.hidden_states, options.pooler_output});
   if (report != nullptr) report->ranges_from_sample = std::move(from_sample);
   return graph;
 }
@@ -248,6 +249,10 @@ ModelInputs random_batch(const PreTrainedModel& model, int64_t batch, int64_t le
   inputs.input_ids = at::randint(config.vocab_size, shape, generator, at::kLong);
   inputs.attention_mask = at::ones(shape, at::kLong);
   inputs.token_type_ids = at::zeros(shape, at::kLong);
+  if (config.add_cross_attention) {
+    inputs.encoder_hidden_states = at::randn({batch, length, config.hidden_size}, generator, at::kFloat);
+    inputs.encoder_attention_mask = at::ones({batch, length}, at::kLong);
+  }
   if (config.type_vocab_size > 1) inputs.token_type_ids.narrow(-1, length / 2, length - length / 2).fill_(1);
   return inputs;
 }

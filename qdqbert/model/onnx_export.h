@@ -15,6 +15,10 @@ struct OnnxExportOptions {
   int opset = 13;              ///< 13 to 17, or 19 in half precision
   bool int8_weights = false;   ///< INT8 weights behind DQ, in "<file>.data"
   bool trt_attention = false;  ///< see onnx::BertGraphOptions
+  /// See onnx::BertGraphOptions for these three.
+  onnx::GraphCache cache = onnx::GraphCache::kNone;
+  bool hidden_states = false;
+  bool pooler_output = false;
   /// More tensor bytes than this go to "<file>.data".
   size_t external_data_threshold = size_t{1} << 30;
 };
@@ -32,7 +36,7 @@ struct OnnxExportReport {
 /// The graph of the model in its present state: disabled quantizers leave no nodes. Quantizers without a
 /// range get the one that `sample` gives them (as the original bakes in the dynamic range of its dummy batch;
 /// a warning says so). Throws InputError: a quantizer without a range and no sample, one that is not 8 bit
-/// signed, a decoder; UsageError: another opset.
+/// signed, relative positions of a decoder that cannot be exported; UsageError: another opset.
 onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options = {},
                     const ModelInputs* sample = nullptr, OnnxExportReport* report = nullptr);
 

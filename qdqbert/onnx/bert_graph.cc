@@ -8,28 +8,48 @@
 namespace qdqbert::onnx {
 namespace {
 
-const std::string kBatch = "batch_size", kSequence = "seq_len", kChoices = "num_choices";
+const std::string kBatch = "batch_size", kSequence = "seq_len", kChoices = "num_choices",
+                  kPast = "past_seq_len", kAll = "past_seq_len + seq_len", kSource = "encoder_seq_len";
 
 /// Graph inputs as the encoder reads them: [rows, seq_len].
 struct EncoderInputs {
   Value ids, mask, types;
+  Value encoder_states, encoder_mask;  ///< of a cross-attention
+  std::vector<LayerCache> past;
 };
 
 /// Everything around the layers, for one source.
 class GraphOfModel {
  public:
   GraphOfModel(const BertSource& source, const BertGraphOptions& options)
-      : source_(source), writer_(source, options), base_(scope_of_prefix(source.base_prefix)) {}
+      : source_(source),
+        options_(options),
+        writer_(source, options),
+        base_(scope_of_prefix(source.base_prefix)) {}
 
   Model build() {
     const EncoderInputs inputs = add_inputs();
-    const Value mask = additive_mask(inputs.mask);
-    const Value distance_index = relative() ? distances(inputs.ids) : Value();
+    if (source_.is_decoder) measure(inputs);
+    LayerContext context;
+    context.mask = source_.is_decoder ? causal_mask(inputs.mask) : additive_mask(inputs.mask);
+    if (relative()) context.distance_index = distances(inputs.ids);
+    context.encoder_states = inputs.encoder_states;
+    if (!inputs.encoder_mask.empty()) context.encoder_mask = additive_mask(inputs.encoder_mask);
     Value x = embeddings(inputs);
+    states_.push_back(x);
     const Scope encoder = base_.child("encoder");
-    for (int64_t i = 0; i < source_.layers; ++i)
-      x = writer_.layer(encoder.child(fmt::format("layer.{}", i)), x, mask, distance_index);
+    for (int64_t i = 0; i < source_.layers; ++i) {
+      LayerCache present;
+      x = writer_.layer(encoder.child(fmt::format("layer.{}", i)), x, context,
+                        inputs.past.empty() ? LayerCache{} : inputs.past[static_cast<size_t>(i)],
+                        options_.cache == GraphCache::kNone ? nullptr : &present);
+      states_.push_back(x);
+      if (options_.cache != GraphCache::kNone) present_.push_back(present);
+    }
+    const auto further = further_outputs();
     add_head(x);
+    for (const auto& [name, value, shape] : further) add_output(name, value, shape);
+    add_present();
     return graph().take();
   }
 
@@ -48,9 +68,10 @@ class GraphOfModel {
 
   EncoderInputs add_inputs() {
     const bool choices = source_.head == GraphHead::kMultipleChoice;
-    const auto add = [&](const char* name) {
-      const std::vector<Dimension> shape = choices ? std::vector<Dimension>{kBatch, kChoices, kSequence}
-                                                   : std::vector<Dimension>{kBatch, kSequence};
+    const bool has_past = options_.cache == GraphCache::kPast;
+    const auto add = [&](const char* name, const std::string& length_name = kSequence) {
+      const std::vector<Dimension> shape = choices ? std::vector<Dimension>{kBatch, kChoices, length_name}
+                                                   : std::vector<Dimension>{kBatch, length_name};
       const Value input = graph().input(name, DType::kI64, shape);
       if (!choices) return input;
       // [B, C, S] as [B * C, S]: the sequence length is copied from the input's own shape.
@@ -60,13 +81,87 @@ class GraphOfModel {
           graph().node("Concat", base_.path, {graph().integers({-1}), length}, {{"axis", int64_t{0}}});
       return graph().node("Reshape", base_.path, {input, rows});
     };
-    return {add("input_ids"), add("attention_mask"), add("token_type_ids")};
+    EncoderInputs inputs;
+    inputs.ids = add("input_ids");
+    inputs.mask = add("attention_mask", has_past ? kAll : kSequence);
+    inputs.types = add("token_type_ids");
+    if (source_.cross_attention) {
+      if (!has_past)
+        inputs.encoder_states = float_input("encoder_hidden_states", {kBatch, kSource, source_.hidden_size});
+      inputs.encoder_mask = add("encoder_attention_mask", kSource);
+    }
+    for (int64_t i = 0; has_past && i < source_.layers; ++i) {
+      LayerCache& cache = inputs.past.emplace_back();
+      for_each_cache(
+          i, cache,
+          [&](const std::string& name, Value& value, const std::vector<Dimension>& shape) {
+            value = float_input("past_key_values." + name, shape);
+          },
+          kPast);
+    }
+    return inputs;
+  }
+
+  /// A float32 input in the type that the graph computes in.
+  Value float_input(const std::string& name, const std::vector<Dimension>& shape) {
+    const Value input = graph().input(name, DType::kF32, shape);
+    if (writer_.float_type() == DType::kF32) return input;
+    return graph().node("Cast", base_.path, {input}, {{"to", int64_t{onnx_type(writer_.float_type())}}});
+  }
+
+  /// Calls each(name behind the prefix, value, shape) for the keys and values of layer `i`.
+  template <class Each>
+  void for_each_cache(int64_t i, LayerCache& cache, const Each& each, const std::string& length) {
+    const auto visit = [&](const std::string& kind, const char* block, CacheValues& values,
+                           const std::string& rows) {
+      const std::string query =
+          base_.child("encoder").child(fmt::format("layer.{}", i)).child(block).child("self").key +
+          ".query.weight";
+      const std::vector<Dimension> shape = {kBatch, outputs_of_weight(query) / source_.head_size, rows,
+                                            source_.head_size};
+      each(fmt::format("{}{}.key", i, kind), values.key, shape);
+      each(fmt::format("{}{}.value", i, kind), values.value, shape);
+    };
+    visit(source_.cross_attention ? ".decoder" : "", "attention", cache.self, length);
+    if (source_.cross_attention) visit(".encoder", "crossattention", cache.cross, kSource);
+  }
+
+  int64_t outputs_of_weight(const std::string& key) const {
+    const Shape shape = source_.weight(key).shape;
+    return shape.empty() ? 0 : shape[0];
+  }
+
+  /// Lengths of a decoder's call: all tokens, which the mask knows, and those before its own.
+  void measure(const EncoderInputs& inputs) {
+    const auto length = [&](const Value& of) {
+      return graph().node("Gather", base_.path,
+                          {graph().node("Shape", base_.path, {of}), graph().integers({1}, {})});
+    };
+    all_length_ = length(inputs.mask);
+    past_length_ = graph().node("Sub", base_.path, {all_length_, length(inputs.ids)});
+  }
+
+  /// As additive_mask for keys that lie before the query or at it: [B, 1, S, P + S].
+  Value causal_mask(const Value& mask) {
+    const Value one = graph().integers({1}, {});
+    const Value columns = graph().node("Range", base_.path, {graph().integers({0}, {}), all_length_, one});
+    const Value rows = graph().node("Range", base_.path, {past_length_, all_length_, one});
+    const Value allowed =
+        graph().node("LessOrEqual", base_.path,
+                     {graph().node("Unsqueeze", base_.path, {columns, graph().integers({0})}),
+                      graph().node("Unsqueeze", base_.path, {rows, graph().integers({1})})});
+    const Value kept = graph().node("Cast", base_.path, {allowed}, {{"to", int64_t{onnx_type(DType::kI64)}}});
+    const Value wide = graph().node("Unsqueeze", base_.path, {mask, graph().integers({1, 2})});
+    return inverted(graph().node("Mul", base_.path, {wide, kept}));
   }
 
   /// (1 - mask) times the most negative number: [B, 1, 1, S].
   Value additive_mask(const Value& mask) {
+    return inverted(graph().node("Unsqueeze", base_.path, {mask, graph().integers({1, 2})}));
+  }
+
+  Value inverted(const Value& wide) {
     const DType type = writer_.float_type();
-    const Value wide = graph().node("Unsqueeze", base_.path, {mask, graph().integers({1, 2})});
     const Value number = graph().node("Cast", base_.path, {wide}, {{"to", int64_t{onnx_type(type)}}});
     const Value inverted = graph().node("Sub", base_.path, {writer_.number(1.0), number});
     const double lowest = type == DType::kF16 ? -65504.0 : std::numeric_limits<float>::lowest();
@@ -99,9 +194,15 @@ class GraphOfModel {
                               writer_.embedding(scope.child("token_type_embeddings"), inputs.types)});
     if (source_.positions == GraphPositions::kAbsolute) {
       const Scope positions = scope.child("position_embeddings");
-      const Value rows = graph().node("Slice", positions.path,
-                                      {writer_.parameter(positions.key + ".weight"), graph().integers({0}),
-                                       length_of(positions, inputs.ids), graph().integers({0})});
+      const auto vector_of = [&](const Value& length) {
+        return graph().node("Unsqueeze", positions.path, {length, graph().integers({0})});
+      };
+      const bool moved = options_.cache == GraphCache::kPast;
+      const Value begin = moved ? vector_of(past_length_) : graph().integers({0});
+      const Value end = moved ? vector_of(all_length_) : length_of(positions, inputs.ids);
+      const Value rows =
+          graph().node("Slice", positions.path,
+                       {writer_.parameter(positions.key + ".weight"), begin, end, graph().integers({0})});
       sum = graph().node("Add", scope.path, {sum, rows});
     }
     return writer_.layer_norm(scope.child("LayerNorm"), sum);
@@ -121,10 +222,7 @@ class GraphOfModel {
     graph().output(name, value, DType::kF32, shape);
   }
 
-  int64_t outputs_of(const std::string& linear) const {
-    const Shape shape = source_.weight(linear + ".weight").shape;
-    return shape.empty() ? 0 : shape[0];
-  }
+  int64_t outputs_of(const std::string& linear) const { return outputs_of_weight(linear + ".weight"); }
 
   void add_span_head(const Value& x) {
     const Scope root{"", ""};
@@ -205,9 +303,53 @@ class GraphOfModel {
     }
   }
 
+  void add_present() {
+    for (size_t i = 0; i < present_.size(); ++i)
+      for_each_cache(
+          static_cast<int64_t>(i), present_[i],
+          [&](const std::string& name, Value& value, const std::vector<Dimension>& shape) {
+            // The keys of a cross-attention are inputs that are handed through.
+            if (value.rfind("past_key_values.", 0) == 0)
+              value = graph().node("Identity", base_.path, {value});
+            add_output("present." + name, value, shape);
+          },
+          options_.cache == GraphCache::kPast ? kAll : kSequence);
+  }
+
+  struct FurtherOutput {
+    std::string name;
+    Value value;
+    std::vector<Dimension> shape;
+  };
+
+  /// Values of their own, because the head's outputs take the names of theirs.
+  std::vector<FurtherOutput> further_outputs() {
+    std::vector<FurtherOutput> outputs;
+    const bool has_head = source_.head != GraphHead::kBase;
+    const auto copy = [&](const std::string& name, const Value& value) {
+      outputs.push_back(
+          {name, graph().node("Identity", base_.path, {value}), {kBatch, kSequence, source_.hidden_size}});
+    };
+    if (options_.hidden_states && has_head) copy("last_hidden_state", states_.back());
+    for (size_t i = 0; options_.hidden_states && i < states_.size(); ++i)
+      copy(fmt::format("hidden_states.{}", i), states_[i]);
+    const bool reads_pooler = source_.head == GraphHead::kSequenceClassification ||
+                              source_.head == GraphHead::kMultipleChoice ||
+                              source_.head == GraphHead::kNextSentence;
+    if (options_.pooler_output && has_head && !reads_pooler) {
+      if (!source_.has_pooler) fail("[onnx export] pooler_output is asked for, the model has no pooler");
+      outputs.push_back({"pooler_output", pooled(states_.back()), {kBatch, source_.hidden_size}});
+    }
+    return outputs;
+  }
+
   const BertSource& source_;
+  const BertGraphOptions& options_;
   BertWriter writer_;
   const Scope base_;
+  Value all_length_, past_length_;  ///< of decoders: scalars
+  std::vector<Value> states_;       ///< embeddings, then every layer
+  std::vector<LayerCache> present_;
 };
 
 }  // namespace
@@ -216,6 +358,21 @@ Model build_bert_graph(const BertSource& source, const BertGraphOptions& options
   if (!((options.opset >= 13 && options.opset <= 17) || options.opset == 19))
     fail<UsageError>("[onnx export] opset {} is not written; 13 to 17 are, and 19 in half precision",
                      options.opset);
+  const bool relative = source.positions == GraphPositions::kRelativeKey ||
+                        source.positions == GraphPositions::kRelativeKeyQuery;
+  if (source.cross_attention && !source.is_decoder)
+    fail("[onnx export] cross-attention needs a decoder (is_decoder in config.json)");
+  if (options.cache != GraphCache::kNone && !source.is_decoder)
+    fail("[onnx export] the model is no decoder and keeps no keys and values from call to call");
+  if (relative && (source.cross_attention || options.cache == GraphCache::kPast))
+    fail(
+        "[onnx export] relative positions are exported without {}: the model takes distances from the new "
+        "tokens "
+        "alone",
+        source.cross_attention ? "cross-attention" : "a past");
+  if (source.is_decoder && source.head == GraphHead::kMultipleChoice)
+    fail(
+        "[onnx export] multiple choice needs an encoder, the model is a decoder (is_decoder in config.json)");
   return GraphOfModel(source, options).build();
 }
 

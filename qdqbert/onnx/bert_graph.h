@@ -26,6 +26,17 @@ enum class GraphHead {
   kLanguageModel,           ///< logits [B, S, V]
 };
 
+/// Keys and values of a decoder between calls, A heads of d columns, P tokens before. N counts the layers.
+enum class GraphCache {
+  kNone,
+  /// Outputs present.N.key, present.N.value [B, A, S, d]; with cross-attention present.N.decoder.key, ... and
+  /// present.N.encoder.key, ... [B, A, T, d].
+  kPresent,
+  /// And inputs past_key_values.N.key, ... [B, A, P, d] of the same form; attention_mask is [B, P + S] then,
+  /// and what the cross-attention needs comes from the past alone.
+  kPast,
+};
+
 /// The state of one quantizer. A disabled one leaves no nodes.
 struct QuantizerRange {
   bool enabled = false;
@@ -51,6 +62,10 @@ struct BertSource {
   double layer_norm_eps = 1e-12;
   ActivationGraph activation = ActivationGraph::kGelu;
   GraphPositions positions = GraphPositions::kAbsolute;
+  /// A token sees no later one.
+  bool is_decoder = false;
+  /// Each layer also attends to encoder_hidden_states. Decoders only.
+  bool cross_attention = false;
   /// The decoder weight of a language model is the word embedding.
   bool tied_decoder = false;
 
@@ -69,16 +84,26 @@ struct BertGraphOptions {
   /// Puts the factor 1 / sqrt(head size) before the query's Q, where TensorRT's fused attention wants it.
   /// Changes nothing when sqrt(head size) is a power of two, else a few codes.
   bool trt_attention = false;
+  /// Of decoders.
+  GraphCache cache = GraphCache::kNone;
+  /// Further outputs hidden_states.0 (embeddings) to hidden_states.L (the last layer), [B, S, H]; of a class
+  /// with a head last_hidden_state too.
+  bool hidden_states = false;
+  /// Of a class with a head that does not read the pooler itself: a further output pooler_output [B, H].
+  bool pooler_output = false;
 };
 
 /// Inputs int64 input_ids, attention_mask, token_type_ids [batch_size, seq_len] (multiple choice:
-/// [batch_size, num_choices, seq_len]). One Q/DQ pair for each (tensor, scale): 16 a layer when everything is
-/// enabled and equal inputs have equal ranges. Scale: amax / 127; where amax is so small that the toolkit
-/// gives 0 (at most 2^-24) the smallest normal number (in half precision the smallest of all), so that the
-/// dequantized value is 0 up to that number. Float32 weights on a rounding tie move by their last bits, so that
-/// the file's codes are those of the toolkit's arithmetic. Throws InputError naming the quantizer that has no range or is
-/// not signed full-range 8 bit, for an opset outside the list, for shapes that do not fit each other, and for
-/// a weight or scale that half precision cannot hold.
+/// [batch_size, num_choices, seq_len]). With cross-attention also float32 encoder_hidden_states
+/// [batch_size, encoder_seq_len, H] and int64 encoder_attention_mask [batch_size, encoder_seq_len]. One Q/DQ
+/// pair for each (tensor, scale): 16 a layer when everything is enabled and equal inputs have equal ranges.
+/// Scale: amax / 127; where amax is so small that the toolkit gives 0 (at most 2^-24) the smallest normal
+/// number (in half precision the smallest of all), so that the dequantized value is 0 up to that number.
+/// Float32 weights on a rounding tie move by their last bits, so that the file's codes are those of the
+/// toolkit's arithmetic. Throws InputError naming the quantizer that has no range or is not signed full-range
+/// 8 bit, for an opset outside the list, for relative positions together with a past or cross-attention
+/// (distances of the original are wrong there), for shapes that do not fit each other, and for a weight or
+/// scale that half precision cannot hold.
 Model build_bert_graph(const BertSource& source, const BertGraphOptions& options = {});
 
 }  // namespace qdqbert::onnx

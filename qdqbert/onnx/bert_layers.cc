@@ -248,8 +248,8 @@ Value BertWriter::relative_scores(const Scope& scope, Value scores, const Value&
   return graph_.node("Add", scope.path, {scores, by_key});
 }
 
-Value BertWriter::self_attention(const Scope& scope, const Value& x, const Value& mask,
-                                 const Value& distance_index) {
+Value BertWriter::attention(const Scope& scope, const Value& x, const Value& states, const Value& mask,
+                            const Value& distance_index, const CacheValues& past, CacheValues* present) {
   const Shape& query_shape = source_.weight(scope.key + ".query.weight").shape;
   if (query_shape.size() != 2 || query_shape[0] % source_.head_size != 0)
     fail("[onnx export] {}.query.weight of shape {} holds no whole number of heads of size {}", scope.key,
@@ -257,17 +257,32 @@ Value BertWriter::self_attention(const Scope& scope, const Value& x, const Value
   const int64_t heads = query_shape[0] / source_.head_size;
   const double root = std::sqrt(static_cast<double>(source_.head_size));
   const double q_divisor = options_.trt_attention ? root : 1.0;
+  const std::vector<int64_t> by_head = {0, 2, 1, 3};
 
   const Value query = quant_linear(scope.child("query"), x);
-  const Value key = quant_linear(scope.child("key"), x);
-  const Value value = quant_linear(scope.child("value"), x);
   const bool relative = !distance_index.empty();
-  Value q = split_heads(scope, query, heads, {0, 2, 1, 3});
-  const Value k_transposed = split_heads(scope, key, heads, {0, 2, 3, 1});
-  const Value k = relative && source_.positions == GraphPositions::kRelativeKeyQuery
-                      ? split_heads(scope, key, heads, {0, 2, 1, 3})
-                      : Value();
-  const Value v = split_heads(scope, value, heads, {0, 2, 1, 3});
+  Value k_transposed, k, v;
+  if (states.empty()) {
+    k = past.key;
+    v = past.value;
+    k_transposed = graph_.node("Transpose", scope.path, {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+    if (present != nullptr) *present = past;
+  } else {
+    const Value key = quant_linear(scope.child("key"), states);
+    const Value value = quant_linear(scope.child("value"), states);
+    if (past.key.empty()) k_transposed = split_heads(scope, key, heads, {0, 2, 3, 1});
+    if (present != nullptr || !past.key.empty() ||
+        (relative && source_.positions == GraphPositions::kRelativeKeyQuery))
+      k = split_heads(scope, key, heads, by_head);
+    v = split_heads(scope, value, heads, by_head);
+    if (!past.key.empty()) {
+      k = graph_.node("Concat", scope.path, {past.key, k}, {{"axis", int64_t{2}}});
+      v = graph_.node("Concat", scope.path, {past.value, v}, {{"axis", int64_t{2}}});
+      k_transposed = graph_.node("Transpose", scope.path, {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+    }
+    if (present != nullptr) *present = {k, v};
+  }
+  Value q = split_heads(scope, query, heads, by_head);
   if (options_.trt_attention) q = graph_.node("Mul", scope.path, {q, number(1.0 / root)});
 
   Value scores = graph_.node("MatMul", scope.path,
@@ -293,10 +308,18 @@ Value BertWriter::residual_output(const Scope& scope, const Value& x, const Valu
   return layer_norm(scope.child("LayerNorm"), sum);
 }
 
-Value BertWriter::layer(const Scope& scope, const Value& x, const Value& mask, const Value& distance_index) {
-  const Scope attention = scope.child("attention");
-  const Value context = self_attention(attention.child("self"), x, mask, distance_index);
-  const Value attended = residual_output(attention.child("output"), context, x);
+Value BertWriter::layer(const Scope& scope, const Value& x, const LayerContext& context,
+                        const LayerCache& past, LayerCache* present) {
+  const Scope self = scope.child("attention");
+  const Value seen = attention(self.child("self"), x, x, context.mask, context.distance_index, past.self,
+                               present ? &present->self : nullptr);
+  Value attended = residual_output(self.child("output"), seen, x);
+  if (source_.cross_attention) {
+    const Scope cross = scope.child("crossattention");
+    const Value read = attention(cross.child("self"), attended, context.encoder_states, context.encoder_mask,
+                                 "", past.cross, present ? &present->cross : nullptr);
+    attended = residual_output(cross.child("output"), read, attended);
+  }
   const Scope intermediate = scope.child("intermediate");
   const Value wide = quant_linear(intermediate.child("dense"), attended);
   const Value activated = activation(intermediate.child("intermediate_act_fn"), wide);

@@ -19,6 +19,22 @@ struct Scope {
   }
 };
 
+/// What all layers read.
+struct LayerContext {
+  Value mask;            ///< additive, [B, 1, 1 or S, K]
+  Value distance_index;  ///< [S, S] rows of the distance table; empty: no relative positions
+  Value encoder_states;  ///< [B, T, H] of a cross-attention; empty: none, or its keys are in the past
+  Value encoder_mask;    ///< additive, [B, 1, 1, T]
+};
+
+/// Keys and values [B, A, K, d]; empty where there are none.
+struct CacheValues {
+  Value key, value;
+};
+struct LayerCache {
+  CacheValues self, cross;
+};
+
 /// Emits modules into one graph and remembers which Q/DQ pairs exist.
 class BertWriter {
  public:
@@ -42,13 +58,17 @@ class BertWriter {
   /// divided by that.
   Value quantize(const Scope& scope, const Value& x, double range_divisor = 1.0);
 
-  /// One encoder layer. `mask` is additive, [B, 1, 1, S]; `distances` [S, S, d] indices or empty.
-  Value layer(const Scope& scope, const Value& x, const Value& mask, const Value& distance_index);
+  /// One layer. `past`: what earlier calls left, or nothing. `present`: gets keys and values to be handed on;
+  /// null: they are not wanted.
+  Value layer(const Scope& scope, const Value& x, const LayerContext& context, const LayerCache& past,
+              LayerCache* present);
 
  private:
   Value quantized_weight(const Scope& scope, int64_t rows, int64_t columns);
   Value split_heads(const Scope& scope, const Value& x, int64_t heads, const std::vector<int64_t>& order);
-  Value self_attention(const Scope& scope, const Value& x, const Value& mask, const Value& distance_index);
+  /// `states`: where keys and values come from; empty: from `past` alone.
+  Value attention(const Scope& scope, const Value& x, const Value& states, const Value& mask,
+                  const Value& distance_index, const CacheValues& past, CacheValues* present);
   Value relative_scores(const Scope& scope, Value scores, const Value& q, const Value& k,
                         const Value& distance_index, double q_scale);
   Value residual_output(const Scope& scope, const Value& x, const Value& residual);

@@ -99,18 +99,22 @@ TEST(Exports, AllHeadsQuantizedAndInFloat) {
       }
 }
 
-TEST(Exports, ActivationsWithAndWithoutAKernel) {
+TEST(Exports, EveryActivationHasAKernel) {
   using enum ActivationGraph;
   for (const ActivationGraph activation :
-       {kGelu, kGelu10, kGeluTanh, kGeluFast, kRelu, kSilu, kTanh, kQuickGelu, kMish, kRelu6, kLinear}) {
-    SCOPED_TRACE(::testing::Message() << "activation " << static_cast<int>(activation));
-    RandomBertOptions options;
-    options.activation = activation;
-    const bool has_kernel = activation == kGelu || activation == kGelu10 || activation == kGeluTanh ||
-                            activation == kGeluFast || activation == kRelu || activation == kSilu ||
-                            activation == kTanh || activation == kLinear;
-    expect_equal_but_for_ties(compare(options, {}, has_kernel));
-  }
+       {kGelu, kGelu10, kGeluTanh, kGeluFast, kLaplace, kLeakyRelu, kLinear, kMish, kQuickGelu, kRelu, kRelu2,
+        kRelu6, kSigmoid, kSilu, kTanh})
+    for (const bool quantized : {true, false}) {
+      SCOPED_TRACE(::testing::Message() << "activation " << static_cast<int>(activation) << " " << quantized);
+      RandomBertOptions options;
+      options.activation = activation;
+      options.quantized = quantized;
+      const Compared found = compare(options, {});
+      if (quantized)
+        expect_equal_but_for_ties(found);
+      else
+        EXPECT_EQ(found.differing, 0u);
+    }
 }
 
 TEST(Exports, PositionsScalesWeightsAndOddSizes) {
@@ -121,8 +125,11 @@ TEST(Exports, PositionsScalesWeightsAndOddSizes) {
   expect_equal_but_for_ties(compare(options, {}));
   options.position_kind = GraphPositions::kNone;
   expect_equal_but_for_ties(compare(options, {}));
-  options.position_kind = GraphPositions::kRelativeKeyQuery;
-  compare(options, {}, false);
+  for (const GraphPositions relative : {GraphPositions::kRelativeKey, GraphPositions::kRelativeKeyQuery}) {
+    options.position_kind = relative;
+    expect_equal_but_for_ties(compare(options, {}));
+  }
+  compare(options, {.trt_attention = true}, false);
   RandomBertOptions odd;
   odd.hidden = 60;
   odd.heads = 5;

@@ -44,6 +44,24 @@ void RandomBert::add_quantized_linear(const std::string& name, int64_t in, int64
   ranges[name + "._input_quantizer"] = {options_.quantized, 8, false, false, {4.0f}, false};
 }
 
+void RandomBert::add_residual(const std::string& name, int64_t in) {
+  add_quantized_linear(name + ".dense", in, options_.hidden);
+  add_norm(name + ".LayerNorm");
+  ranges[name + ".add_local_input_quantizer"] = {options_.quantized, 8, false, false, {3.0f}, false};
+  ranges[name + ".add_residual_input_quantizer"] = {options_.quantized, 8, false, false, {4.0f}, false};
+}
+
+void RandomBert::add_attention(const std::string& name) {
+  for (const char* linear : {"query", "key", "value"})
+    add_quantized_linear(name + ".self." + linear, options_.hidden, options_.hidden);
+  add(name + ".self.distance_embedding.weight",
+      {2 * options_.positions - 1, options_.hidden / options_.heads}, 0.1f);
+  for (const char* operand : {"q", "k", "v", "a"})
+    ranges[name + ".self.matmul_" + operand + "_input_quantizer"] = {
+        options_.quantized, 8, false, false, {*operand == 'a' ? 1.0f : 3.0f}, false};
+  add_residual(name + ".output", options_.hidden);
+}
+
 RandomBert::RandomBert(const RandomBertOptions& options) : options_(options) {
   const std::string base = options.head == GraphHead::kBase ? "" : "bert.";
   const int64_t hidden = options.hidden;
@@ -53,20 +71,9 @@ RandomBert::RandomBert(const RandomBertOptions& options) : options_(options) {
   add_norm(base + "embeddings.LayerNorm");
   for (int64_t i = 0; i < options.layers; ++i) {
     const std::string layer = base + "encoder.layer." + std::to_string(i) + ".";
-    for (const char* name : {"query", "key", "value"})
-      add_quantized_linear(layer + "attention.self." + name, hidden, hidden);
-    add(layer + "attention.self.distance_embedding.weight",
-        {2 * options.positions - 1, hidden / options.heads}, 0.1f);
-    for (const char* name : {"q", "k", "v", "a"})
-      ranges[layer + "attention.self.matmul_" + name + "_input_quantizer"] = {
-          options.quantized, 8, false, false, {*name == 'a' ? 1.0f : 3.0f}, false};
-    for (const char* block : {"attention.output", "output"}) {
-      const std::string name = layer + block;
-      add_quantized_linear(name + ".dense", *block == 'o' ? options.intermediate : hidden, hidden);
-      add_norm(name + ".LayerNorm");
-      ranges[name + ".add_local_input_quantizer"] = {options.quantized, 8, false, false, {3.0f}, false};
-      ranges[name + ".add_residual_input_quantizer"] = {options.quantized, 8, false, false, {4.0f}, false};
-    }
+    add_attention(layer + "attention");
+    if (options.cross_attention) add_attention(layer + "crossattention");
+    add_residual(layer + "output", options.intermediate);
     add_quantized_linear(layer + "intermediate.dense", hidden, options.intermediate);
   }
   add_linear(base + "pooler.dense", hidden, hidden);
@@ -90,6 +97,8 @@ onnx::BertSource RandomBert::source() const {
   source.max_positions = options_.positions;
   source.activation = options_.activation;
   source.positions = options_.position_kind;
+  source.is_decoder = options_.decoder;
+  source.cross_attention = options_.cross_attention;
   source.tied_decoder = true;
   source.weight = [this](const std::string& key) -> TensorView {
     const auto found = weights.find(key);

@@ -15,6 +15,7 @@ struct RandomBertOptions {
   int64_t labels = 2;
   onnx::ActivationGraph activation = onnx::ActivationGraph::kGelu;
   onnx::GraphPositions position_kind = onnx::GraphPositions::kAbsolute;
+  bool decoder = false, cross_attention = false;
   bool quantized = true;
   bool per_channel = true;
   uint64_t seed = 1;
@@ -33,6 +34,8 @@ class RandomBert {
   void add(const std::string& name, const Shape& shape, float deviation, float mean = 0);
   void add_linear(const std::string& name, int64_t in, int64_t out);
   void add_norm(const std::string& name);
+  void add_attention(const std::string& name);
+  void add_residual(const std::string& name, int64_t in);
   void add_quantized_linear(const std::string& name, int64_t in, int64_t out);
   RandomBertOptions options_;
 };

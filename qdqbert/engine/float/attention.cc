@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/engine/float/matmul.h"
+#include "qdqbert/engine/integer/arena.h"
 
 namespace qdqbert::engine {
 
@@ -45,32 +45,38 @@ void scale_row(float* row, size_t n, float factor) {
 }  // namespace
 
 void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttention& attention,
-                  std::span<const Segment> segments, FloatRows query, FloatRows key, FloatRows value,
-                  float* context, size_t ldcontext) {
-  size_t longest = 0, blocks_per_head = 0;
+                  std::span<const Segment> segments, std::span<const Segment> sources, FloatRows query,
+                  FloatRows key, FloatRows value, float* context, size_t ldcontext) {
+  size_t longest = 0, blocks_per_head = 0, most_keys = 0;
   for (const Segment& segment : segments) longest = std::max(longest, segment.length);
+  for (const Segment& source : sources) most_keys = std::max(most_keys, source.length);
   blocks_per_head = (longest + kQueryRows - 1) / kQueryRows;
-  const size_t ld = (longest + kLanes - 1) / kLanes * kLanes;
+  const size_t ld = (most_keys + kLanes - 1) / kLanes * kLanes;
   const size_t per_worker = std::min(longest, kQueryRows) * ld;
   AlignedBuffer<float> scores(per_worker * static_cast<size_t>(pool.threads()));
   const size_t d = attention.head_size;
   std::atomic<bool> failed{false};
   pool.run(segments.size() * attention.heads * blocks_per_head, [&](size_t task, int worker) {
     const Segment segment = segments[task / (attention.heads * blocks_per_head)];
+    const Segment source = sources[task / (attention.heads * blocks_per_head)];
     const size_t head = task / blocks_per_head % attention.heads;
     const size_t first = task % blocks_per_head * kQueryRows;
     if (first >= segment.length) return;
-    const size_t rows = std::min(kQueryRows, segment.length - first), keys = segment.length;
+    const size_t rows = std::min(kQueryRows, segment.length - first), keys = source.length;
     float* s = scores.data() + static_cast<size_t>(worker) * per_worker;
     const float* q = query.data + (segment.begin + first) * query.ld + head * d;
-    const float* k = key.data + segment.begin * key.ld + head * d;
-    const float* v = value.data + segment.begin * value.ld + head * d;
+    const float* k = key.data + source.begin * key.ld + head * d;
+    const float* v = value.data + source.begin * value.ld + head * d;
     float* out = context + (segment.begin + first) * ldcontext + head * d;
     try {
       const OneThread one;
       multiply_once(true, rows, keys, d, attention.score_factor, q, query.ld, k, key.ld, s, ld);
       std::array<float, kQueryRows> inverse_sum;
-      for (size_t m = 0; m < rows; ++m) inverse_sum[m] = exponentiate(kernels, s + m * ld, keys);
+      for (size_t m = 0; m < rows; ++m) {
+        const size_t visible = attention.causal ? first + m + 1 : keys;
+        inverse_sum[m] = exponentiate(kernels, s + m * ld, visible);
+        std::fill(s + m * ld + visible, s + m * ld + keys, 0.0f);
+      }
       if (attention.on_probabilities) {
         for (size_t m = 0; m < rows; ++m) scale_row(s + m * ld, keys, inverse_sum[m]);
         attention.on_probabilities(s, rows, keys, ld);

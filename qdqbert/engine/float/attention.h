@@ -1,4 +1,4 @@
-// Self-attention in float: softmax(Q K^T factor) V, per text and head, without padding.
+// Attention in float: softmax(Q K^T factor) V, per text and head, without padding.
 #pragma once
 
 #include <functional>
@@ -19,15 +19,17 @@ struct FloatRows {
 struct FloatAttention {
   size_t heads = 0, head_size = 0;
   float score_factor = 1;  ///< usually 1 / sqrt(head size)
+  bool causal = false;     ///< a query sees itself and what is before it
   /// Changes probabilities before they meet V (fake quantization): `rows` rows of `keys` floats, `ld` apart.
   /// Runs on all workers at once; must not throw.
   std::function<void(float* probabilities, size_t rows, size_t keys, size_t ld)> on_probabilities;
 };
 
 /// context: [T][ldcontext], T the end of the last segment. Segments do not overlap and have no length 0.
-/// Throws SystemError when memory runs out.
+/// `sources`: which keys and values the text of each segment sees; those of the segment itself, or of another
+/// batch. Throws SystemError when memory runs out.
 void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttention& attention,
-                  std::span<const Segment> segments, FloatRows query, FloatRows key, FloatRows value,
-                  float* context, size_t ldcontext);
+                  std::span<const Segment> segments, std::span<const Segment> sources, FloatRows query,
+                  FloatRows key, FloatRows value, float* context, size_t ldcontext);
 
 }  // namespace qdqbert::engine

@@ -13,7 +13,20 @@
 
 namespace qdqbert::engine {
 
-enum class Activation : uint8_t { kNone, kGelu, kGeluTanh, kRelu, kSilu, kTanh };
+enum class Activation : uint8_t {
+  kNone,
+  kGelu,
+  kGeluTanh,
+  kRelu,
+  kSilu,
+  kTanh,
+  kSigmoid,
+  kQuickGelu,  ///< x sigmoid(1.702 x)
+  kMish,       ///< x tanh(log(1 + e^x))
+  kLaplace,    ///< Phi((x - 0.707107) / 0.282095)
+  kLeakyRelu,  ///< slope 0.01 below 0
+  kRelu2,      ///< relu squared
+};
 
 /// acc -> y = fma(float(acc), scale[n], bias[n]) -> activation -> codes or floats. n is a multiple of 16;
 /// `inverse` has one value per column (columns of one matrix may feed different quantizers).

@@ -91,14 +91,42 @@ struct Found {
   const char* kind;
 };
 
+/// The x of (x - 0.707107) / (0.282095 sqrt(2)).
+std::optional<ValueId> laplace_operand(const Match& match, ValueId id) {
+  const Product product = product_of(match, id);
+  if (product.factors.size() != 1 || !near(product.constant, 1.0 / (0.282095 * 1.41421356)))
+    return std::nullopt;
+  const Node* sub = match.producer(product.factors[0], {"Sub"});
+  if (!sub || !match.is_scalar_near(sub->inputs[1], 0.707107)) return std::nullopt;
+  return sub->inputs[0];
+}
+
 std::optional<Found> activation_of_product(const Match& match, const Node& node) {
   const Product product = product_of(match, node.outputs[0]);
+  if (product.factors.size() == 1 && near(product.constant, 0.5)) {
+    const auto inner = one_plus(match, product.factors[0]);
+    const Node* erf = inner ? match.producer(*inner, {"Erf"}) : nullptr;
+    if (const auto x = erf ? laplace_operand(match, erf->inputs[0]) : std::nullopt)
+      return Found{*x, "laplace"};
+  }
   if (product.factors.size() != 2) return std::nullopt;
+  if (product.factors[0] == product.factors[1] && near(product.constant, 1.0))
+    if (const Node* relu = match.producer(product.factors[0], {"Relu"}))
+      return Found{relu->inputs[0], "relu2"};
   for (size_t i = 0; i < 2; ++i) {
     const ValueId x = product.factors[i], gate = product.factors[1 - i];
     if (const Node* sigmoid = match.producer(gate, {"Sigmoid"});
         sigmoid && sigmoid->inputs[0] == x && near(product.constant, 1.0))
       return Found{x, "silu"};
+    if (const Node* sigmoid = match.producer(gate, {"Sigmoid"}); sigmoid && near(product.constant, 1.0)) {
+      const Product argument = product_of(match, sigmoid->inputs[0]);
+      if (argument.factors == std::vector<ValueId>{x} && near(argument.constant, 1.702))
+        return Found{x, "quick_gelu"};
+    }
+    if (const Node* tanh = match.producer(gate, {"Tanh"}); tanh && near(product.constant, 1.0)) {
+      const Node* softplus = match.producer(tanh->inputs[0], {"Softplus"});
+      if (softplus && softplus->inputs[0] == x) return Found{x, "mish"};
+    }
     const auto inner = one_plus(match, gate);
     if (!inner || !near(product.constant, 0.5)) continue;
     if (const Node* erf = match.producer(*inner, {"Erf"})) {
@@ -116,12 +144,22 @@ std::optional<Found> activation_of(const Match& match, const Node& node) {
   if (node.op == "Mul") return activation_of_product(match, node);
   if (node.op == "Relu") return Found{node.inputs[0], "relu"};
   if (node.op == "Tanh") return Found{node.inputs[0], "tanh"};
+  if (node.op == "Sigmoid") return Found{node.inputs[0], "sigmoid"};
+  if (node.op == "LeakyRelu" && std::fabs(node.real("alpha", 0.01f) - 0.01f) < 1e-6f)
+    return Found{node.inputs[0], "leaky_relu"};
   if (node.op == "com.microsoft.Gelu") return Found{node.inputs[0], "gelu"};
   if (node.op == "com.microsoft.FastGelu" && node.inputs.size() == 1)
     return Found{node.inputs[0], "gelu_tanh"};
   if (node.op == "Gelu")
     return Found{node.inputs[0], node.text("approximate", "none") == "tanh" ? "gelu_tanh" : "gelu"};
   return std::nullopt;
+}
+
+/// Clip from 0 to something above, as relu6 is written.
+bool is_bounded_relu(const Match& match, const Node& node) {
+  if (node.op != "Clip" || node.inputs.size() < 3 || node.inputs[1] == kNoValue) return false;
+  const auto low = match.scalar(node.inputs[1]), high = match.scalar(node.inputs[2]);
+  return low && high && *low == 0 && *high > 0;
 }
 
 /// gelu never goes below -0.17, so a lower bound under that is no bound.
@@ -146,7 +184,8 @@ void fuse_activations(Graph& graph) {
         const ValueId id = open.back();
         open.pop_back();
         if (id == kNoValue || id == activation.x || inside[id]) continue;
-        const Node* producer = match.producer(id, {"Mul", "Div", "Add", "Erf", "Tanh", "Pow", "Sigmoid"});
+        const Node* producer = match.producer(
+            id, {"Mul", "Div", "Add", "Sub", "Erf", "Tanh", "Pow", "Sigmoid", "Relu", "Softplus"});
         if (!producer) continue;
         inside[id] = true;
         open.insert(open.end(), producer->inputs.begin(), producer->inputs.end());
@@ -160,6 +199,11 @@ void fuse_activations(Graph& graph) {
   for (Node& node : graph.nodes) {
     if (node.op != "Clip" && node.op != "Min") continue;
     const Node* activation = match.producer(node.inputs[0], {"qdqbert.Activation"});
+    if (!activation && is_bounded_relu(match, node)) {
+      become(node, "qdqbert.Activation", {node.inputs[0]},
+             {{"kind", std::string("relu")}, {"clip", *match.scalar(node.inputs[2])}});
+      continue;
+    }
     if (!activation || !match.is_private(node.inputs[0])) continue;
     const std::string kind = activation->text("kind", "");
     const size_t high_input = node.op == "Clip" ? 2 : 1;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "qdqbert/engine/passes/match.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/passes/probe.h"
@@ -21,7 +23,8 @@ class Search {
  public:
   Search(const Match& match, const Probes& probes) : match_(match), probes_(probes) {}
 
-  std::optional<Operand> operand(ValueId id) const {
+  /// `sources`: of the rows that a cross-attention reads.
+  std::optional<Operand> operand(ValueId id, bool sources) const {
     Operand found;
     found.order = {0, 1, 2, 3};
     double before = 1;  // factors in front of the quantizer
@@ -35,7 +38,7 @@ class Search {
         if (order.size() != 4) return std::nullopt;
         for (int64_t& axis : found.order) axis = order[static_cast<size_t>(axis)];
       } else if (node->op == "Reshape") {
-        if (!splits_heads(*node, found)) return std::nullopt;
+        if (!splits_heads(*node, sources, found)) return std::nullopt;
         found.value = node->inputs[0];
         found.scale = static_cast<float>(found.scale / before);
         found.factor *= before;
@@ -62,12 +65,13 @@ class Search {
   }
 
  private:
-  bool splits_heads(const Node& reshape, Operand& found) const {
+  bool splits_heads(const Node& reshape, bool sources, Operand& found) const {
     for (const Probe& run : probes_.runs) {
       const auto& in = run.facts[reshape.inputs[0]].shape;
       const auto& out = run.facts[reshape.outputs[0]].shape;
       if (!in || !out || in->size() != 3 || out->size() != 4) return false;
-      if ((*out)[0] != (*in)[0] || (*out)[1] != (*in)[1] || (*in)[1] != run.length) return false;
+      if ((*out)[0] != (*in)[0] || (*out)[1] != (*in)[1]) return false;
+      if ((*in)[1] != (sources ? run.sources : run.length)) return false;
       found.heads = (*out)[2];
       found.head_size = (*out)[3];
     }
@@ -78,12 +82,39 @@ class Search {
   const Probes& probes_;
 };
 
+/// A sum over products of rows and rows of a table by the distance of query and key.
+struct DistanceTerm {
+  ValueId rows = kNoValue;  ///< queries or keys, split into heads
+  ValueId table = kNoValue;
+  bool by_key = false;
+};
+
 /// The softmax's input taken apart.
 struct Scores {
   const Node* product = nullptr;
-  double factor = 1;
-  bool masked = false;
+  double factor = 1;  ///< of everything
+  MaskKind mask = MaskKind::kNone;
+  std::vector<DistanceTerm> terms;
+  double product_factor = 1;  ///< of the product alone, in front of the terms
 };
+
+std::optional<DistanceTerm> distance_term(const Match& match, const Probes& probes, ValueId id) {
+  const Node* einsum = match.producer(id, {"Einsum"});
+  if (!einsum || einsum->inputs.size() != 2) return std::nullopt;
+  std::string equation = einsum->text("equation", "");
+  equation.erase(std::remove(equation.begin(), equation.end(), ' '), equation.end());
+  if (equation != "bhld,lrd->bhlr" && equation != "bhrd,lrd->bhlr") return std::nullopt;
+  ValueId rows = einsum->inputs[1];
+  if (const Node* cast = match.producer(rows, {"Cast"}); cast && cast->integer("to", 0) == 1)
+    rows = cast->inputs[0];
+  const Node* gather = match.producer(rows, {"Gather"});
+  if (!gather || gather->integer("axis", 0) != 0) return std::nullopt;
+  const Tensor* table = match.constant(gather->inputs[0]);
+  if (!table || table->dtype != DType::kF32 || table->shape.size() != 2 || table->shape[0] % 2 != 1)
+    return std::nullopt;
+  if (!is_distances(probes, gather->inputs[1], (table->shape[0] + 1) / 2)) return std::nullopt;
+  return DistanceTerm{einsum->inputs[0], gather->inputs[0], equation[2] == 'r'};
+}
 
 std::optional<Scores> scores_of(const Match& match, const Probes& probes, ValueId id) {
   Scores scores;
@@ -93,19 +124,47 @@ std::optional<Scores> scores_of(const Match& match, const Probes& probes, ValueI
       return scores;
     }
     if (node->op == "Add") {
-      const auto parts = Match::split(*node, [&](ValueId other) { return is_mask_bias(probes, other); });
-      // A bias that is scaled afterwards still removes what it masks.
-      if (!parts || scores.masked) return std::nullopt;
-      scores.masked = true;
-      id = parts->first;
+      bool taken = false;
+      for (size_t i = 0; i < 2 && !taken; ++i) {
+        const MaskKind kind = mask_kind(probes, node->inputs[i]);
+        const auto term = distance_term(match, probes, node->inputs[i]);
+        // A bias that is scaled afterwards still removes what it masks.
+        if (kind != MaskKind::kNone && scores.mask == MaskKind::kNone)
+          scores.mask = kind;
+        else if (term && scores.product_factor == 1)
+          scores.terms.push_back(*term);
+        else
+          continue;
+        id = node->inputs[1 - i];
+        taken = true;
+      }
+      if (!taken) return std::nullopt;
       continue;
     }
     const auto factor = match.scalar(node->inputs[1]);
     if (!factor || *factor == 0) return std::nullopt;
-    scores.factor *= node->op == "Mul" ? *factor : 1.0 / *factor;
+    (scores.terms.empty() ? scores.factor : scores.product_factor) *=
+        node->op == "Mul" ? *factor : 1.0 / *factor;
     id = node->inputs[0];
   }
   return std::nullopt;
+}
+
+/// Whether the terms by distance are of the very queries and keys of the product, before their quantizers.
+bool terms_fit(const Search& search, const Scores& scores, const Operand& q, const Operand& k) {
+  if (scores.terms.empty()) return true;
+  if (scores.mask == MaskKind::kSources || q.factor != 1 || k.factor != 1 || scores.product_factor != 1 ||
+      scores.terms.size() > 2)
+    return false;
+  bool by_query = false, by_key = false;
+  for (const DistanceTerm& term : scores.terms) {
+    const auto rows = search.operand(term.rows, false);
+    if (!rows || rows->scale != 0 || rows->factor != 1 || rows->order != Axes{0, 2, 1, 3} ||
+        term.table != scores.terms[0].table || rows->value != (term.by_key ? k.value : q.value))
+      return false;
+    (term.by_key ? by_key : by_query) = true;
+  }
+  return by_query && (scores.terms.size() == 1 || by_key);
 }
 
 /// The only reader of a value that nothing else sees, if it is one of these operators.
@@ -121,9 +180,12 @@ void fuse(const Match& match, const Probes& probes, const Node& softmax) {
   const Search search(match, probes);
   const auto scores = scores_of(match, probes, softmax.inputs[0]);
   // Without a mask, padding would take part; that meaning is left to the unfused graph.
-  if (!scores || !scores->masked) return;
-  const auto q = search.operand(scores->product->inputs[0]), k = search.operand(scores->product->inputs[1]);
+  if (!scores || scores->mask == MaskKind::kNone) return;
+  const bool sources = scores->mask == MaskKind::kSources;
+  const auto q = search.operand(scores->product->inputs[0], false),
+             k = search.operand(scores->product->inputs[1], sources);
   if (!q || !k || q->order != Axes{0, 2, 1, 3} || k->order != Axes{0, 2, 3, 1}) return;
+  if (!terms_fit(search, *scores, *q, *k)) return;
 
   float p_scale = 0;
   ValueId probabilities = softmax.outputs[0];
@@ -133,7 +195,7 @@ void fuse(const Match& match, const Probes& probes, const Node& softmax) {
   }
   const Node* product = only_reader(match, probabilities, {"MatMul"});
   if (!product || product->inputs[0] != probabilities) return;
-  const auto v = search.operand(product->inputs[1]);
+  const auto v = search.operand(product->inputs[1], sources);
   if (!v || v->order != Axes{0, 2, 1, 3} || v->factor != 1) return;
   if (q->heads != k->heads || q->heads != v->heads || q->head_size != k->head_size ||
       q->head_size != v->head_size)
@@ -142,13 +204,19 @@ void fuse(const Match& match, const Probes& probes, const Node& softmax) {
   if (!turned || turned->integers("perm", {}) != Axes{0, 2, 1, 3}) return;
   Node* joined = only_reader(match, turned->outputs[0], {"Reshape"});
   if (!joined || !search.joins_heads(*joined)) return;
-  become(*joined, "qdqbert.Attention", {q->value, k->value, v->value},
-         {{"heads", q->heads},
-          {"factor", static_cast<float>(scores->factor * q->factor * k->factor)},
-          {"q_scale", q->scale},
-          {"k_scale", k->scale},
-          {"p_scale", p_scale},
-          {"v_scale", v->scale}});
+  std::vector<ValueId> inputs = {q->value, k->value, v->value};
+  if (!scores->terms.empty()) inputs.push_back(scores->terms[0].table);
+  std::map<std::string, Attribute> attributes = {
+      {"heads", q->heads},
+      {"factor", static_cast<float>(scores->factor * scores->product_factor * q->factor * k->factor)},
+      {"q_scale", q->scale},
+      {"k_scale", k->scale},
+      {"p_scale", p_scale},
+      {"v_scale", v->scale}};
+  if (scores->mask == MaskKind::kCausal) attributes["causal"] = int64_t{1};
+  if (sources) attributes["sources"] = int64_t{1};
+  if (scores->terms.size() == 2) attributes["by_key"] = int64_t{1};
+  become(*joined, "qdqbert.Attention", std::move(inputs), std::move(attributes));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ class Run {
   Run(const Graph& graph, int64_t batch, int64_t length) : graph_(graph) {
     run_.batch = batch;
     run_.length = length;
+    run_.sources = length + 4;
     run_.facts.resize(graph.values.size());
     for (ValueId id = 0; id < graph.values.size(); ++id)
       if (const auto& constant = graph.values[id].constant) {
@@ -41,6 +42,7 @@ class Run {
  private:
   void set_input(ValueId id) {
     const Value& input = graph_.values[id];
+    if (input.name.rfind("encoder_", 0) == 0) return set_source(id);
     const size_t rank = input.shape ? input.shape->size() : 2;
     if (rank != 2 && rank != 3) return;
     if (rank == 3) run_.batch = run_.batch / kChoices * kChoices;
@@ -48,24 +50,46 @@ class Run {
     fact.shape =
         rank == 2 ? Shape{run_.batch, run_.length} : Shape{run_.batch / kChoices, kChoices, run_.length};
     if (input.name.find("mask") == std::string::npos) return;
-    // The last text is full, each one before it a position shorter.
-    run_.mask.assign(static_cast<size_t>(run_.batch * run_.length), 1);
+    run_.mask = mask_of(run_.length);
+    run_.facts[id].contents = mask_tensor(input, *fact.shape, run_.mask);
+  }
+
+  /// What a cross-attention reads.
+  void set_source(ValueId id) {
+    const Value& input = graph_.values[id];
+    const size_t rank = input.shape ? input.shape->size() : 0;
+    Fact& fact = run_.facts[id];
+    if (rank == 3 && input.shape->back() > 0)
+      fact.shape = Shape{run_.batch, run_.sources, input.shape->back()};
+    if (rank != 2 || input.name.find("mask") == std::string::npos) return;
+    fact.shape = Shape{run_.batch, run_.sources};
+    run_.source_mask = mask_of(run_.sources);
+    fact.contents = mask_tensor(input, *fact.shape, run_.source_mask);
+  }
+
+  /// The last text is full, each one before it a position shorter.
+  std::vector<int64_t> mask_of(int64_t length) const {
+    std::vector<int64_t> mask(static_cast<size_t>(run_.batch * length), 1);
     for (int64_t b = 0; b < run_.batch; ++b)
-      for (int64_t s = run_.length - (run_.batch - 1 - b); s < run_.length; ++s)
-        run_.mask[static_cast<size_t>(b * run_.length + s)] = 0;
-    Tensor mask = integers(*fact.shape, run_.mask);
-    if (input.dtype && *input.dtype != DType::kI64) {
-      Node cast{"probe", "Cast", 13, {}, {}, {}};
-      const Tensor* in = &mask;
-      if (*input.dtype == DType::kI32)
-        cast.attributes["to"] = int64_t{6};
-      else if (*input.dtype == DType::kF32)
-        cast.attributes["to"] = int64_t{1};
-      else
-        return;
-      mask = reference::evaluate(cast, std::span<const Tensor* const>(&in, 1))[0];
-    }
-    fact.contents = std::move(mask);
+      for (int64_t s = length - (run_.batch - 1 - b); s < length; ++s)
+        mask[static_cast<size_t>(b * length + s)] = 0;
+    return mask;
+  }
+
+  /// In the type of the input; nothing where that is no type of masks.
+  static std::optional<Tensor> mask_tensor(const Value& input, const Shape& shape,
+                                           const std::vector<int64_t>& values) {
+    Tensor mask = integers(shape, values);
+    if (!input.dtype || *input.dtype == DType::kI64) return mask;
+    Node cast{"probe", "Cast", 13, {}, {}, {}};
+    if (*input.dtype == DType::kI32)
+      cast.attributes["to"] = int64_t{6};
+    else if (*input.dtype == DType::kF32)
+      cast.attributes["to"] = int64_t{1};
+    else
+      return std::nullopt;
+    const Tensor* in = &mask;
+    return reference::evaluate(cast, std::span<const Tensor* const>(&in, 1))[0];
   }
 
   void visit(const Node& node) {
@@ -123,19 +147,51 @@ Probes probe(const Graph& graph) {
   return {{Run(graph, 2, 5).take(), Run(graph, 4, 7).take()}};
 }
 
-bool is_mask_bias(const Probes& probes, ValueId id) {
+namespace {
+
+/// Whether the bias keeps in one run what the kind says.
+bool removes(const Probe& run, const Tensor& bias, MaskKind kind) {
+  const std::vector<int64_t>& mask = kind == MaskKind::kSources ? run.source_mask : run.mask;
+  const int64_t keys = kind == MaskKind::kSources ? run.sources : run.length;
+  const Shape& shape = bias.shape;
+  if (mask.empty() || shape[3] != keys) return false;
+  if (shape[2] != run.length && (shape[2] != 1 || kind == MaskKind::kCausal)) return false;
+  const std::span<const float> values = bias.as<float>();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int64_t key = static_cast<int64_t>(i) % keys, query = static_cast<int64_t>(i) / keys % shape[2],
+                  text = static_cast<int64_t>(i) / keys / shape[2];
+    const bool kept =
+        mask[static_cast<size_t>(text * keys + key)] != 0 && (kind != MaskKind::kCausal || key <= query);
+    if (kept ? values[i] != 0 : !(values[i] <= -1000.0f)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+MaskKind mask_kind(const Probes& probes, ValueId id) {
+  for (const MaskKind kind : {MaskKind::kPadding, MaskKind::kCausal, MaskKind::kSources}) {
+    bool holds = true;
+    for (const Probe& run : probes.runs) {
+      const auto& contents = run.facts[id].contents;
+      holds = holds && contents && contents->dtype == DType::kF32 && contents->shape.size() == 4 &&
+              contents->shape[0] == run.batch && contents->shape[1] == 1 && removes(run, *contents, kind);
+    }
+    if (holds) return kind;
+  }
+  return MaskKind::kNone;
+}
+
+bool is_distances(const Probes& probes, ValueId id, int64_t positions) {
   for (const Probe& run : probes.runs) {
     const auto& contents = run.facts[id].contents;
-    if (!contents || contents->dtype != DType::kF32 || run.mask.empty()) return false;
-    const Shape& shape = contents->shape;
-    if (shape.size() != 4 || shape[0] != run.batch || shape[1] != 1 || shape[3] != run.length) return false;
-    if (shape[2] != 1 && shape[2] != run.length) return false;
-    const std::span<const float> values = contents->as<float>();
+    if (!contents || contents->shape != Shape{run.length, run.length} ||
+        (contents->dtype != DType::kI64 && contents->dtype != DType::kI32))
+      return false;
+    const std::vector<int64_t> values = to_int64(contents->view());
     for (size_t i = 0; i < values.size(); ++i) {
-      const auto row = static_cast<int64_t>(i) / (shape[2] * shape[3]);
-      const int64_t kept =
-          run.mask[static_cast<size_t>(row * run.length + static_cast<int64_t>(i) % run.length)];
-      if (kept ? values[i] != 0 : !(values[i] <= -1000.0f)) return false;
+      const int64_t query = static_cast<int64_t>(i) / run.length, key = static_cast<int64_t>(i) % run.length;
+      if (values[i] != query - key + positions - 1) return false;
     }
   }
   return true;

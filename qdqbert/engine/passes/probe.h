@@ -17,8 +17,10 @@ struct Fact {
 
 struct Probe {
   int64_t batch = 0, length = 0;
-  std::vector<int64_t> mask;  ///< [B][S]
-  std::vector<Fact> facts;    ///< per value of the graph
+  std::vector<int64_t> mask;         ///< [B][S]
+  int64_t sources = 0;               ///< T of a cross-attention
+  std::vector<int64_t> source_mask;  ///< [B][T]
+  std::vector<Fact> facts;           ///< per value of the graph
 };
 
 struct Probes {
@@ -29,9 +31,19 @@ struct Probes {
 /// inputs are unknown leaves its outputs without facts; inputs of ranks other than 2 have none.
 Probes probe(const Graph& graph);
 
-/// In both runs [1 or B][1][1 or S][S] (or fewer leading axes) of 0 where the mask is 1 and at most -1000
-/// where it is 0, for whatever query.
-bool is_mask_bias(const Probes& probes, ValueId id);
+/// What a bias removes from attention scores.
+enum class MaskKind {
+  kNone,     ///< something else
+  kPadding,  ///< keys that the mask has 0 for
+  kCausal,   ///< these, and keys behind the query
+  kSources,  ///< keys of a cross-attention that its mask has 0 for
+};
+
+/// By its contents in both runs: [B][1][1 or S][keys] of 0 for what stays and at most -1000 for what is
+/// removed.
+MaskKind mask_kind(const Probes& probes, ValueId id);
+/// In both runs [S][S] of query position - key position + `positions` - 1.
+bool is_distances(const Probes& probes, ValueId id, int64_t positions);
 /// In both runs 0, 1, ..., S - 1 along the last axis, the others of size 1 or B.
 bool is_positions(const Probes& probes, ValueId id);
 

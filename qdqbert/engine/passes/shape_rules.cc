@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <string_view>
 
 namespace qdqbert::engine {
@@ -242,6 +243,8 @@ constexpr std::array kSameShape = {std::string_view("QuantizeLinear"),
                                    std::string_view("Sigmoid"),
                                    std::string_view("Exp"),
                                    std::string_view("Neg"),
+                                   std::string_view("LeakyRelu"),
+                                   std::string_view("Softplus"),
                                    std::string_view("Identity"),
                                    std::string_view("Dropout"),
                                    std::string_view("Clip"),
@@ -252,6 +255,33 @@ constexpr std::array kSameShape = {std::string_view("QuantizeLinear"),
 constexpr std::array kBroadcast = {std::string_view("Add"), std::string_view("Sub"),  std::string_view("Mul"),
                                    std::string_view("Div"), std::string_view("Pow"),  std::string_view("Min"),
                                    std::string_view("Max"), std::string_view("Where")};
+
+/// Without the ellipsis: sizes by letter.
+std::optional<Shape> einsum(const Node& node, const Facts& inputs) {
+  std::string equation = node.text("equation", "");
+  equation.erase(std::remove(equation.begin(), equation.end(), ' '), equation.end());
+  const size_t arrow = equation.find("->");
+  if (arrow == std::string::npos || equation.find('.') != std::string::npos) return std::nullopt;
+  std::map<char, int64_t> sizes;
+  size_t at = 0;
+  for (size_t i = 0; i < inputs.size(); ++i, ++at) {
+    const Shape* shape = shape_of(inputs, i);
+    if (!shape) return std::nullopt;
+    for (const int64_t size : *shape) {
+      if (at >= arrow || equation[at] == ',') return std::nullopt;
+      int64_t& known = sizes.try_emplace(equation[at++], size).first->second;
+      if (known != size && known != 1 && size != 1) return std::nullopt;
+      known = std::max(known, size);
+    }
+    if (at != arrow && equation[at] != ',') return std::nullopt;
+  }
+  Shape out;
+  for (const char letter : equation.substr(arrow + 2)) {
+    if (sizes.count(letter) == 0) return std::nullopt;
+    out.push_back(sizes[letter]);
+  }
+  return out;
+}
 
 std::optional<Shape> copy_of(const Shape* shape) {
   return shape ? std::optional(*shape) : std::nullopt;
@@ -265,6 +295,7 @@ std::vector<std::optional<Shape>> output_shapes(const Node& node, const std::vec
   if (is_in(kSameShape)) return {copy_of(shape_of(inputs, 0))};
   if (is_in(kBroadcast)) return {broadcast_all(inputs)};
   if (op == "MatMul") return {matmul(inputs)};
+  if (op == "Einsum") return {einsum(node, inputs)};
   if (op == "Transpose") return {transpose(node, inputs)};
   if (op == "Reshape") return {reshape(node, inputs)};
   if (op == "Gather") return {gather(node, inputs)};

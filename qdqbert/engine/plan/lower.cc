@@ -9,33 +9,27 @@ namespace {
 /// Why a graph cannot be packed: the nodes that are the cause, and how many are their consequence.
 class Obstacles {
  public:
-  explicit Obstacles(const Graph& graph) : missing_(graph.values.size(), false) {}
-
-  void add(const Node& node, const std::string& reason) {
-    bool follows = false;
-    for (const ValueId id : node.inputs) follows = follows || (id != kNoValue && missing_[id]);
-    for (const ValueId id : node.outputs)
-      if (id != kNoValue) missing_[id] = true;
-    if (follows)
+  void add(const Node& node, const CannotPack& problem) {
+    if (problem.follows && !causes_.empty())
       ++consequences_[node.op];
     else
-      reasons_.push_back(reason);
+      causes_.push_back(problem.reason);
   }
 
   /// Throws CannotPack when there are any.
   void check() const {
-    if (reasons_.empty()) return;
-    std::string text = fmt::format("{}", fmt::join(reasons_, "; "));
-    if (!consequences_.empty()) {
-      text += "; what reads these runs unpacked too:";
-      for (const auto& [op, count] : consequences_) text += fmt::format(" {} {}", count, op);
-    }
+    if (causes_.empty()) return;
+    constexpr size_t kNamed = 12;
+    const auto named = causes_.begin() + static_cast<std::ptrdiff_t>(std::min(kNamed, causes_.size()));
+    std::string text = fmt::format("{}", fmt::join(causes_.begin(), named, "; "));
+    if (causes_.size() > kNamed) text += fmt::format("; and {} more", causes_.size() - kNamed);
+    if (!consequences_.empty()) text += "; what reads these runs unpacked too:";
+    for (const auto& [op, count] : consequences_) text += fmt::format(" {} {}", count, op);
     throw CannotPack{text};
   }
 
  private:
-  std::vector<bool> missing_;
-  std::vector<std::string> reasons_;
+  std::vector<std::string> causes_;
   std::map<std::string, size_t> consequences_;
 };
 
@@ -47,17 +41,19 @@ std::unique_ptr<Plan> Lowering::take() {
   for (const ValueId id : graph_.outputs) demands_[id].floats = true;
   for (size_t n = graph_.nodes.size(); n-- > 0;)
     if (!absorbed_[n]) ask(graph_.nodes[n]);
-  Obstacles obstacles(graph_);
+  make_sources();
+  Obstacles obstacles;
   for (size_t n = 0; n < graph_.nodes.size(); ++n) {
     if (absorbed_[n]) continue;
     try {
       make(graph_.nodes[n]);
     } catch (const CannotPack& problem) {
-      obstacles.add(graph_.nodes[n], problem.reason);
+      obstacles.add(graph_.nodes[n], problem);
     }
   }
   obstacles.check();
   for (const ValueId id : graph_.outputs) add_output(id);
+  if (!all_causal_) plan_->cached_widths.clear();
   assign_slots(*plan_);
   return std::move(plan_);
 }
@@ -65,11 +61,34 @@ std::unique_ptr<Plan> Lowering::take() {
 void Lowering::check_inputs() {
   for (const ValueId id : graph_.inputs) {
     const Value& input = graph_.values[id];
+    if (input.name == "encoder_hidden_states" || input.name == "encoder_attention_mask") continue;
+    if (input.name.rfind("past_key_values.", 0) == 0)
+      throw CannotPack{
+          fmt::format("graph input {} is read by more than a decoder's own attention; export without a "
+                      "past, keys and values are kept by the session",
+                      input.name)};
     if (input.name != "input_ids" && input.name != "attention_mask" && input.name != "token_type_ids" &&
         input.name != "segment_ids")
       throw CannotPack{
           fmt::format("graph input {} is none of input_ids, attention_mask, token_type_ids", input.name)};
     if (input.shape && input.shape->size() == 3) plan_->by_choices = true;
+  }
+}
+
+void Lowering::make_sources() {
+  for (const ValueId id : graph_.inputs) {
+    const Value& input = graph_.values[id];
+    if (input.name != "encoder_hidden_states" || demands_[id].count() == 0) continue;
+    const Node node{input.name, "input", 13, {}, {id}, {}};
+    if (!input.shape || input.shape->size() != 3 || input.shape->back() < 1 || input.dtype != DType::kF32)
+      cannot(node, "its rows have no known number of F32 columns");
+    const auto columns = static_cast<size_t>(input.shape->back());
+    plan_->source_width = columns;
+    auto step = std::make_unique<SourcesStep>(what(node, "encoder states"));
+    step->columns = columns;
+    step->output = *make_float_home(id, RowKind::kSources, columns).floats;
+    add(std::move(step));
+    add_quantizers(node, id, true);
   }
 }
 
@@ -88,7 +107,8 @@ void Lowering::absorb(const Node& node) {
 }
 
 std::vector<const Node*> Lowering::shared_projections(const Node& attention) const {
-  if (!is_integer(attention)) return {};
+  if (!is_integer(attention) || attention.inputs.size() > 3 || attention.integer("sources", 0) != 0)
+    return {};
   std::vector<const Node*> found;
   for (const ValueId id : attention.inputs) {
     const Node* projection = private_producer(id, {"qdqbert.QuantizedLinear"});
@@ -123,7 +143,7 @@ void Lowering::ask(const Node& node) {
       demands_[node.inputs[1]].floats = true;
   } else if (node.op == "qdqbert.Attention") {
     if (!is_integer(node)) {
-      for (const ValueId id : node.inputs) demands_[id].floats = true;
+      for (size_t i = 0; i < 3; ++i) demands_[node.inputs[i]].floats = true;
       return;
     }
     const auto projections = shared_projections(node);
@@ -131,6 +151,8 @@ void Lowering::ask(const Node& node) {
     Demand::add(demands_[node.inputs[0]].flipped, node.real("q_scale", 0));
     Demand::add(demands_[node.inputs[1]].direct, node.real("k_scale", 0));
     Demand::add(demands_[node.inputs[2]].direct, node.real("v_scale", 0));
+    if (node.inputs.size() > 3)
+      for (size_t i = 0; i < 2; ++i) demands_[node.inputs[i]].floats = true;
   } else if (node.op == "LayerNormalization") {
     if (!absorbed_producer(node.inputs[0])) demands_[node.inputs[0]].floats = true;
   } else if (is_wanted(node)) {

@@ -35,7 +35,9 @@ void Lowering::make_linear(const Node& linear, const Node* activation) {
   PackedLinear packed = pack(linear);
   const size_t columns = packed.n;
   PlanStep info = what(linear, "linear int8", gemm_.name);
-  info.operations_per_token = 2.0 * static_cast<double>(packed.k) * static_cast<double>(packed.n);
+  // Those over the rows of a cross-attention are nobody's token.
+  if (home(linear, linear.inputs[0]).rows == RowKind::kTokens)
+    info.operations_per_token = 2.0 * static_cast<double>(packed.k) * static_cast<double>(packed.n);
   std::vector<ColumnRange> ranges;
   if (as_codes) {
     const bool flipped = !demand.flipped.empty();
@@ -128,6 +130,10 @@ void Lowering::make_attention(const Node& node) {
     }
   }
   if (heads == 0 || width % heads != 0) cannot(node, "{} heads in {} columns", heads, width);
+  const RowKind sources = node.integer("sources", 0) != 0 ? RowKind::kSources : RowKind::kTokens;
+  for (size_t i = 1; projections.empty() && i < 3; ++i)
+    if (home(node, node.inputs[i]).rows != sources)
+      cannot(node, "keys and values are rows of something else");
 
   const ValueId out = node.outputs[0];
   const Demand& demand = demands_[out];
@@ -141,9 +147,27 @@ void Lowering::make_attention(const Node& node) {
   attention.probability_scale = node.real("p_scale", 0);
   attention.score_factor = node.real("factor", 1);
   attention.context_scale = as_codes ? demand.flipped[0] : 0;
-  PlanStep info = what(node, as_codes ? "attention int8 + quantize" : "attention int8", gemm_.name);
+  attention.causal = node.integer("causal", 0) != 0;
+  attention.distances = distance_terms(node);
+  const bool by_distance = !attention.distances.table.empty();
+  const size_t cache_layer = plan_->cached_widths.size();
+  if (sources == RowKind::kTokens && attention.causal) plan_->cached_widths.push_back(width);
+  if (sources == RowKind::kTokens && !attention.causal) all_causal_ = false;
+  PlanStep info = what(node,
+                       std::string(sources == RowKind::kSources ? "cross-attention int8"
+                                   : attention.causal           ? "causal attention int8"
+                                                                : "attention int8") +
+                           (by_distance ? " + distances" : "") + (as_codes ? " + quantize" : ""),
+                       gemm_.name);
   info.operations_per_pair = 4.0 * static_cast<double>(width);
-  auto step = std::make_unique<AttentionS8Step>(std::move(info), gemm_, attention);
+  auto step = std::make_unique<AttentionS8Step>(std::move(info), gemm_, std::move(attention));
+  step->sources = sources;
+  step->cache_layer = cache_layer;
+  step->width = width;
+  if (by_distance) {
+    step->query_floats = floats_of(node, node.inputs[0]);
+    step->key_floats = floats_of(node, node.inputs[1]);
+  }
   step->query = used(at[0]);
   step->key = used(at[1]);
   step->value = used(at[2]);
@@ -158,6 +182,28 @@ void Lowering::make_attention(const Node& node) {
     add(std::move(step));
     add_quantizers(node, out, true);
   }
+}
+
+DistanceTerms Lowering::distance_terms(const Node& attention) {
+  DistanceTerms terms;
+  if (attention.inputs.size() < 4) return terms;
+  const Tensor& table = constant(attention.inputs[3]);
+  const auto rows = static_cast<size_t>(table.shape[0]), d = static_cast<size_t>(table.shape[1]);
+  const auto heads = static_cast<size_t>(attention.integer("heads", 0));
+  if (home(attention, attention.inputs[0]).columns != heads * d)
+    cannot(attention, "{} columns of distances for heads of {}", d,
+           home(attention, attention.inputs[0]).columns / heads);
+  terms.positions = (rows + 1) / 2;
+  terms.by_key = attention.integer("by_key", 0) != 0;
+  plan_->positions = std::min(plan_->positions, terms.positions);
+  // Few columns would be packed in the other order, which has no panels to begin at.
+  const size_t columns = std::max(rows, size_t{16});
+  std::vector<float> padded(columns * d, 0.0f);
+  const std::span<const float> values = table.as<float>();
+  std::copy(values.begin(), values.end(), padded.begin());
+  terms.table.resize(packed_f32_size(d, columns));
+  pack_f32({padded.data(), d, columns, 1, d}, terms.table.data());
+  return terms;
 }
 
 }  // namespace qdqbert::engine

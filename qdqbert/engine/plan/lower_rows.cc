@@ -222,8 +222,13 @@ void Lowering::make_float_attention(const Node& node) {
   const auto heads = static_cast<size_t>(node.integer("heads", 0));
   if (heads == 0 || from.columns % heads != 0 || from.rows != RowKind::kTokens)
     cannot(node, "{} heads in {} columns", heads, from.columns);
-  for (const ValueId id : node.inputs)
-    if (home(node, id).columns != from.columns) cannot(node, "query, key and value differ in width");
+  if (node.inputs.size() > 3) cannot(node, "terms by distance have integer kernels only");
+  const RowKind sources = node.integer("sources", 0) != 0 ? RowKind::kSources : RowKind::kTokens;
+  for (size_t i = 0; i < 3; ++i) {
+    const Home& at = home(node, node.inputs[i]);
+    if (at.columns != from.columns) cannot(node, "query, key and value differ in width");
+    if (i > 0 && at.rows != sources) cannot(node, "keys and values are rows of something else");
+  }
   Stored at[3];
   const char* scales[3] = {"q_scale", "k_scale", "v_scale"};
   for (size_t i = 0; i < 3; ++i) at[i] = fake_quantized(node, node.inputs[i], node.real(scales[i], 0));
@@ -231,7 +236,10 @@ void Lowering::make_float_attention(const Node& node) {
   info.operations_per_pair = 4.0 * static_cast<double>(from.columns);
   if (integer_) info.note = "not all of its operands are quantized; in float, outside of the bit promise";
   plan_->bit_exact = false;
+  all_causal_ = false;
   auto step = std::make_unique<FloatAttentionStep>(std::move(info));
+  step->causal = node.integer("causal", 0) != 0;
+  step->sources = sources;
   step->query = used(at[0]);
   step->key = used(at[1]);
   step->value = used(at[2]);

@@ -26,6 +26,7 @@ namespace qdqbert::engine {
 /// Thrown by the planner's parts and caught by lower().
 struct CannotPack {
   std::string reason;
+  bool follows = false;  ///< from another node that has no step
 };
 
 template <class... Args>
@@ -66,6 +67,12 @@ inline Activation activation_of(const Node& node) {
   if (kind == "relu") return Activation::kRelu;
   if (kind == "silu") return Activation::kSilu;
   if (kind == "tanh") return Activation::kTanh;
+  if (kind == "sigmoid") return Activation::kSigmoid;
+  if (kind == "quick_gelu") return Activation::kQuickGelu;
+  if (kind == "mish") return Activation::kMish;
+  if (kind == "laplace") return Activation::kLaplace;
+  if (kind == "leaky_relu") return Activation::kLeakyRelu;
+  if (kind == "relu2") return Activation::kRelu2;
   cannot(node, "no kernel for {}", kind);
 }
 
@@ -98,6 +105,9 @@ class Lowering {
   size_t index_of(const Node& node) const { return static_cast<size_t>(&node - graph_.nodes.data()); }
 
   void check_inputs();
+
+  /// Rows of encoder_hidden_states, where a cross-attention reads them.
+  void make_sources();
 
   const Node* private_producer(ValueId id, std::initializer_list<std::string_view> ops) const {
     return match_.is_private(id) ? match_.producer(id, ops) : nullptr;
@@ -170,7 +180,9 @@ class Lowering {
 
   const Home& home(const Node& node, ValueId id) const {
     if (homes_[id].columns == 0)
-      cannot(node, "its input {} has no rows of tokens or texts", graph_.values[id].name);
+      throw CannotPack{fmt::format("{} ({}): its input {} has no rows of tokens or texts", node.name, node.op,
+                                   graph_.values[id].name),
+                       true};
     return homes_[id];
   }
   Stored floats_of(const Node& node, ValueId id) {
@@ -237,6 +249,7 @@ class Lowering {
   void make_residual_norm(const Node& node);
 
   void make_attention(const Node& node);
+  DistanceTerms distance_terms(const Node& attention);
 
   void make_norm(const Node& node);
 
@@ -285,6 +298,7 @@ class Lowering {
   std::vector<bool> absorbed_;
   std::vector<Tensor> tables_;
   RowKind step_rows_ = RowKind::kTokens;
+  bool all_causal_ = true;  ///< every attention among the tokens, and by integer kernels
 };
 
 }  // namespace qdqbert::engine

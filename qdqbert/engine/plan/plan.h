@@ -16,15 +16,33 @@
 
 namespace qdqbert::engine {
 
+/// What a causal model keeps of a text between calls.
+struct TextCache::State {
+  struct Layer {
+    size_t width = 0;
+    std::vector<uint8_t> key, value;  ///< codes [tokens][width], and room behind for kernels that read on
+    std::vector<float> key_floats;    ///< [tokens][width] where scores depend on distances, else empty
+  };
+  size_t tokens = 0;
+  std::vector<Layer> layers;
+};
+
 /// A batch without its padding.
 struct PackedBatch {
   std::vector<int32_t> input_ids, token_type_ids, position_ids;  ///< [T]
   std::vector<Segment> segments;                                 ///< [B]
-  size_t longest = 0;                                            ///< tokens of the longest text
+  size_t longest = 0;  ///< tokens of the longest text, with those of its cache, or of what it reads
+  std::vector<TextCache::State*> caches;  ///< [B], or none
+  std::vector<float> source_rows;         ///< of a cross-attention, [U][H]
+  std::vector<Segment> sources;           ///< [B], rows that each text reads
   size_t tokens() const { return input_ids.size(); }
 };
 
-enum class RowKind : uint8_t { kTokens, kTexts };
+enum class RowKind : uint8_t {
+  kTokens,
+  kTexts,
+  kSources,  ///< rows of encoder_hidden_states
+};
 
 /// Rows of one stored value: `ld` elements from row to row.
 using BufferId = uint32_t;
@@ -54,6 +72,8 @@ class Execution {
   void begin(const PackedBatch& batch);
   const PackedBatch& batch() const { return *batch_; }
   size_t rows(RowKind kind) const {
+    if (kind == RowKind::kSources)
+      return batch_->sources.empty() ? 0 : batch_->sources.back().begin + batch_->sources.back().length;
     return kind == RowKind::kTokens ? batch_->tokens() : batch_->segments.size();
   }
   Codes codes(const Stored& at);
@@ -108,6 +128,9 @@ struct Plan {
   size_t positions = SIZE_MAX;  ///< rows of the position table
   bool bit_exact = true;        ///< no step whose order of summation is a library's
   bool reads_first_token = false;
+  /// Columns of keys and values of a causal plan's layers; empty when some token sees a later one.
+  std::vector<size_t> cached_widths;
+  size_t source_width = 0;            ///< columns of encoder_hidden_states; 0: not read
   bool by_choices = false;            ///< inputs are [B, choices, S]
   std::shared_ptr<const void> owner;  ///< keeps embedding tables mapped
 };

@@ -73,6 +73,19 @@ void normalize(Execution& execution, const float* in, size_t ld_in, size_t begin
   execution.machine.rows.residual_layernorm(args);
 }
 
+/// Codes behind the last that a kernel may read.
+constexpr size_t kCacheSpare = 256;
+
+/// Puts rows [first, first + count) of `from` behind `before` rows of a cache.
+template <class T>
+T* append_rows(std::vector<T>& cache, size_t before, size_t width, const T* from, size_t ld, size_t first,
+               size_t count, size_t spare) {
+  cache.resize((before + count) * width + spare);
+  for (size_t r = 0; r < count; ++r)
+    std::copy_n(from + (first + r) * ld, width, cache.data() + (before + r) * width);
+  return cache.data();
+}
+
 }  // namespace
 
 size_t EmbeddingsStep::scratch(size_t) const {
@@ -162,7 +175,44 @@ void LinearNormS8Step::run(Execution& execution) const {
 }
 
 size_t AttentionS8Step::scratch(size_t longest_text) const {
-  return attention_scratch_bytes(kernel_, longest_text, attention_.head_size) / sizeof(int32_t) + 16;
+  return attention_scratch_bytes(kernel_, longest_text, attention_) / sizeof(int32_t) + 16;
+}
+
+std::vector<SeenKeys> AttentionS8Step::seen_keys(Execution& execution) const {
+  const PackedBatch& batch = execution.batch();
+  const Codes keys = execution.codes(key), values = execution.codes(value);
+  const float* floats = key_floats ? execution.floats(*key_floats) : nullptr;
+  const size_t ld_floats = key_floats ? key_floats->ld : 0;
+  std::vector<SeenKeys> seen;
+  const bool cached = attention_.causal && !batch.caches.empty();
+  for (size_t b = 0; b < batch.segments.size(); ++b) {
+    const Segment rows = sources == RowKind::kSources ? batch.sources[b] : batch.segments[b];
+    if (!cached) {
+      seen.push_back({{keys.data + rows.begin * keys.ld, keys.ld},
+                      {values.data + rows.begin * values.ld, values.ld},
+                      rows.length,
+                      floats ? floats + rows.begin * ld_floats : nullptr,
+                      ld_floats});
+      continue;
+    }
+    const size_t before = batch.caches[b]->tokens;
+    TextCache::State::Layer& layer = batch.caches[b]->layers[cache_layer];
+    SeenKeys all;
+    all.key = {
+        append_rows(layer.key, before, width, keys.data, keys.ld, rows.begin, rows.length, kCacheSpare),
+        width};
+    all.value = {
+        append_rows(layer.value, before, width, values.data, values.ld, rows.begin, rows.length, kCacheSpare),
+        width};
+    all.count = before + rows.length;
+    if (floats) {
+      all.floats =
+          append_rows(layer.key_floats, before, width, floats, ld_floats, rows.begin, rows.length, 0);
+      all.ld_floats = width;
+    }
+    seen.push_back(all);
+  }
+  return seen;
 }
 
 void AttentionS8Step::run(Execution& execution) const {
@@ -173,8 +223,20 @@ void AttentionS8Step::run(Execution& execution) const {
     to.floats = execution.floats(output);
     to.ld = output.ld;
   }
-  attend(execution.machine, attention_, execution.batch().segments,
-         {execution.codes(query), execution.codes(key), execution.codes(value)}, to);
+  const std::vector<SeenKeys> seen = seen_keys(execution);
+  AttentionInputs from{execution.codes(query), execution.batch().segments, seen, nullptr, 0};
+  if (query_floats) {
+    from.query_floats = execution.floats(*query_floats);
+    from.ld_query_floats = query_floats->ld;
+  }
+  attend(execution.machine, attention_, from, to);
+}
+
+void SourcesStep::run(Execution& execution) const {
+  const PackedBatch& batch = execution.batch();
+  float* out = execution.floats(output);
+  for (size_t r = 0; r < execution.rows(RowKind::kSources); ++r)
+    std::copy_n(batch.source_rows.data() + r * columns, columns, out + r * output.ld);
 }
 
 void LinearF32Step::run(Execution& execution) const {
@@ -218,13 +280,15 @@ void FloatLinearStep::run(Execution& execution) const {
 
 void FloatAttentionStep::run(Execution& execution) const {
   const RowKernels& kernels = execution.machine.rows;
-  FloatAttention attention{heads, head_size, score_factor, {}};
+  FloatAttention attention{heads, head_size, score_factor, causal, {}};
   if (probability_scale > 0)
     attention.on_probabilities = [&](float* probabilities, size_t count, size_t keys, size_t ld) {
       for (size_t r = 0; r < count; ++r)
         fake_quantize_row(kernels, probabilities + r * ld, keys, probability_scale, probabilities + r * ld);
     };
-  attend_float(execution.machine.pool, kernels, attention, execution.batch().segments,
+  const PackedBatch& batch = execution.batch();
+  attend_float(execution.machine.pool, kernels, attention, batch.segments,
+               sources == RowKind::kSources ? batch.sources : batch.segments,
                {execution.floats(query), query.ld}, {execution.floats(key), key.ld},
                {execution.floats(value), value.ld}, execution.floats(output), output.ld);
 }

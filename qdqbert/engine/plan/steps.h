@@ -81,16 +81,31 @@ class LinearNormS8Step : public Step {
 
 class AttentionS8Step : public Step {
  public:
-  AttentionS8Step(PlanStep what, const GemmS8Kernel& kernel, const AttentionS8& attention)
-      : Step(std::move(what)), kernel_(kernel), attention_(attention) {}
+  AttentionS8Step(PlanStep what, const GemmS8Kernel& kernel, AttentionS8 attention)
+      : Step(std::move(what)), kernel_(kernel), attention_(std::move(attention)) {}
   void run(Execution& execution) const override;
   size_t scratch(size_t longest_text) const override;
 
   Stored query, key, value, output;
+  std::optional<Stored> query_floats, key_floats;  ///< where scores depend on distances
+  RowKind sources = RowKind::kTokens;              ///< rows that keys and values are of
+  size_t cache_layer = 0;                          ///< of causal attention
+  size_t width = 0;                                ///< heads * head size
 
  private:
+  std::vector<SeenKeys> seen_keys(Execution& execution) const;
   const GemmS8Kernel& kernel_;
   AttentionS8 attention_;
+};
+
+/// encoder_hidden_states as rows of floats.
+class SourcesStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored output;
+  size_t columns = 0;
 };
 
 /// x . w + bias in float, with one order of summation on all ISAs.
@@ -131,6 +146,8 @@ class FloatAttentionStep : public Step {
   size_t heads = 0, head_size = 0;
   float score_factor = 1;
   float probability_scale = 0;  ///< 0: not quantized
+  bool causal = false;
+  RowKind sources = RowKind::kTokens;  ///< rows that keys and values are of
 };
 
 /// x rounded to codes and back.
