@@ -8,7 +8,7 @@
 
 #include "qdqbert/base/json.h"
 
-#include "cli/text_task.h"
+#include "cli/predictor.h"
 
 namespace qdqbert::cli {
 

@@ -87,7 +87,7 @@ class Prediction {
     if (o_.question || o_.squad)
       fail<UsageError>("[predict] --{} goes with --task qa, the task is {}",
                        o_.question ? "question" : "squad", name_of(task));
-    TextTaskOptions options;
+    PredictorOptions options;
     options.max_length = static_cast<int>(o_.max_seq_length);
     options.top_k = o_.top_k;
     options.threshold = o_.threshold;
@@ -95,7 +95,7 @@ class Prediction {
     options.first_token = o_.pooling == "first";
     options.max_new_tokens = o_.max_new_tokens;
     options.tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch);
-    task_ = make_text_task(task, *session_, file_.string(), *tokenizer_, facts, options);
+    task_ = make_predictor(task, *session_, file_.string(), *tokenizer_, facts, options);
   }
 
   void answer_one_text() {
@@ -212,7 +212,7 @@ class Prediction {
   std::optional<engine::Session> session_;
   std::optional<text::Tokenizer> tokenizer_;
   std::optional<Answerer> answerer_;  ///< of questions
-  std::unique_ptr<TextTask> task_;    ///< of everything else
+  std::unique_ptr<Predictor> task_;   ///< of everything else
   Json report_ = Json::object(), seconds_ = Json::object();
 };
 

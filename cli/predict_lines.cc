@@ -102,7 +102,7 @@ struct PendingText {
   size_t tokens = 0;
 };
 
-PendingText read_text(const LineReader::Line& line, size_t longest, const TextTask& task) {
+PendingText read_text(const LineReader::Line& line, size_t longest, const Predictor& task) {
   PendingText pending;
   pending.line = line.number;
   try {
@@ -117,7 +117,7 @@ PendingText read_text(const LineReader::Line& line, size_t longest, const TextTa
 }
 
 /// Outputs of each request; as logits_of().
-std::vector<std::vector<TextOutput>> outputs_of(std::vector<PendingText*>& requests, const TextTask& task,
+std::vector<std::vector<TextOutput>> outputs_of(std::vector<PendingText*>& requests, const Predictor& task,
                                                 const std::function<void()>& look) {
   std::vector<const text::Encoding*> texts;
   for (const PendingText* pending : requests)
@@ -138,7 +138,7 @@ std::vector<std::vector<TextOutput>> outputs_of(std::vector<PendingText*>& reque
   return outputs;
 }
 
-std::string answer_texts(std::vector<PendingText>& waiting, const TextTask& task,
+std::string answer_texts(std::vector<PendingText>& waiting, const Predictor& task,
                          const std::function<void()>& look, LineCounts& counts) {
   std::vector<PendingText*> good;
   for (PendingText& pending : waiting)
@@ -202,7 +202,7 @@ LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const Pred
   return counts;
 }
 
-LineCounts answer_text_lines(LineReader& reader, const TextTask& task, const PredictOptions& options,
+LineCounts answer_text_lines(LineReader& reader, const Predictor& task, const PredictOptions& options,
                              const std::function<void()>& look, const TextSink& sink) {
   LineCounts counts;
   read_in_batches<PendingText>(

@@ -7,7 +7,7 @@
 #include "cli/answerer.h"
 #include "cli/json_requests.h"
 #include "cli/predict_options.h"
-#include "cli/text_task.h"
+#include "cli/predictor.h"
 
 namespace qdqbert::cli {
 
@@ -25,7 +25,7 @@ LineCounts answer_lines(LineReader& reader, const Answerer& answerer, const Pred
                         const std::function<void()>& look, const TextSink& sink);
 
 /// The same for texts: every other task.
-LineCounts answer_text_lines(LineReader& reader, const TextTask& task, const PredictOptions& options,
+LineCounts answer_text_lines(LineReader& reader, const Predictor& task, const PredictOptions& options,
                              const std::function<void()>& look, const TextSink& sink);
 
 /// The same for lines of token ids, one run each, with all outputs of the model.

@@ -1,4 +1,4 @@
-#include "cli/text_task.h"
+#include "cli/predictor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,9 +17,9 @@ namespace qdqbert::cli {
 namespace {
 
 /// Tasks with one output of the model and a batch at a time.
-class ModelTask : public TextTask {
+class ModelPredictor : public Predictor {
  public:
-  ModelTask(TextModel model, const text::Tokenizer& tokenizer, const TextTaskOptions& options)
+  ModelPredictor(TextModel model, const text::Tokenizer& tokenizer, const PredictorOptions& options)
       : model_(std::move(model)), tokenizer_(tokenizer), o_(options) {}
 
   std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
@@ -59,14 +59,14 @@ class ModelTask : public TextTask {
 
   TextModel model_;
   const text::Tokenizer& tokenizer_;
-  TextTaskOptions o_;
+  PredictorOptions o_;
 };
 
-class Classify : public ModelTask {
+class Classify : public ModelPredictor {
  public:
   Classify(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
-           const TextTaskOptions& options)
-      : ModelTask(std::move(model), tokenizer, options),
+           const PredictorOptions& options)
+      : ModelPredictor(std::move(model), tokenizer, options),
         labels_(labels_for(facts, model_)),
         kind_(facts.scores.value_or(labels_.size() == 1 ? ScoreKind::kRegression : ScoreKind::kSingleLabel)) {
   }
@@ -123,11 +123,11 @@ class Classify : public ModelTask {
   ScoreKind kind_;
 };
 
-class Tag : public ModelTask {
+class Tag : public ModelPredictor {
  public:
   Tag(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
-      const TextTaskOptions& options)
-      : ModelTask(std::move(model), tokenizer, options), labels_(labels_for(facts, model_)) {}
+      const PredictorOptions& options)
+      : ModelPredictor(std::move(model), tokenizer, options), labels_(labels_for(facts, model_)) {}
 
   /// Long texts in windows that share half of their tokens, so that each token is seen with both sides.
   TaskTexts encode(const TextRequest& request) const override {
@@ -169,9 +169,9 @@ class Tag : public ModelTask {
   std::vector<std::string> labels_;
 };
 
-class Choose : public ModelTask {
+class Choose : public ModelPredictor {
  public:
-  using ModelTask::ModelTask;
+  using ModelPredictor::ModelPredictor;
 
   TaskTexts encode(const TextRequest& request) const override {
     refuse_pair(request, "multiple choice");
@@ -203,9 +203,9 @@ class Choose : public ModelTask {
   }
 };
 
-class FillMask : public ModelTask {
+class FillMask : public ModelPredictor {
  public:
-  using ModelTask::ModelTask;
+  using ModelPredictor::ModelPredictor;
 
   TaskTexts encode(const TextRequest& request) const override {
     refuse_choices(request);
@@ -249,9 +249,9 @@ class FillMask : public ModelTask {
   }
 };
 
-class NextSentence : public ModelTask {
+class NextSentence : public ModelPredictor {
  public:
-  using ModelTask::ModelTask;
+  using ModelPredictor::ModelPredictor;
 
   TaskTexts encode(const TextRequest& request) const override {
     refuse_choices(request);
@@ -273,9 +273,9 @@ class NextSentence : public ModelTask {
   }
 };
 
-class Embed : public ModelTask {
+class Embed : public ModelPredictor {
  public:
-  using ModelTask::ModelTask;
+  using ModelPredictor::ModelPredictor;
 
   TaskTexts encode(const TextRequest& request) const override {
     refuse_choices(request);
@@ -307,9 +307,9 @@ class Embed : public ModelTask {
 
 }  // namespace
 
-std::unique_ptr<TextTask> make_text_task(PredictTask task, const engine::Session& session, std::string model,
-                                         const text::Tokenizer& tokenizer, const ModelFacts& facts,
-                                         const TextTaskOptions& options) {
+std::unique_ptr<Predictor> make_predictor(PredictTask task, const engine::Session& session, std::string model,
+                                          const text::Tokenizer& tokenizer, const ModelFacts& facts,
+                                          const PredictorOptions& options) {
   // Logits of a whole vocabulary for each token: fewer tokens a batch do the same work in less memory.
   constexpr size_t kTokensOfLanguageModels = 256;
   const auto over = [&](const char* output, bool by_token) {

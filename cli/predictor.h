@@ -29,7 +29,7 @@ struct TaskTexts {
   bool truncated = false;  ///< an end was cut off, the answer says so
 };
 
-struct TextTaskOptions {
+struct PredictorOptions {
   int max_length = 384;         ///< tokens with special ones
   int64_t top_k = 5;            ///< scores, fillers that an answer lists
   double threshold = 0.5;       ///< of labels that are independent of each other
@@ -39,9 +39,9 @@ struct TextTaskOptions {
   size_t tokens_per_batch = 2048;
 };
 
-class TextTask {
+class Predictor {
  public:
-  virtual ~TextTask() = default;
+  virtual ~Predictor() = default;
   /// Throws InputError for requests that do not fit the task.
   virtual TaskTexts encode(const TextRequest& request) const = 0;
   /// The answer from what the model gave for each of them.
@@ -56,8 +56,8 @@ class TextTask {
 
 /// Everything but questions about a context. The session and the tokenizer have to live as long as the task.
 /// Throws InputError when the model's outputs do not fit the task, or its labels the outputs.
-std::unique_ptr<TextTask> make_text_task(PredictTask task, const engine::Session& session, std::string model,
-                                         const text::Tokenizer& tokenizer, const ModelFacts& facts,
-                                         const TextTaskOptions& options);
+std::unique_ptr<Predictor> make_predictor(PredictTask task, const engine::Session& session, std::string model,
+                                          const text::Tokenizer& tokenizer, const ModelFacts& facts,
+                                          const PredictorOptions& options);
 
 }  // namespace qdqbert::cli
