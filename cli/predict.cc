@@ -93,7 +93,8 @@ class Prediction {
     options.threshold = o_.threshold;
     options.normalize = o_.normalize;
     options.first_token = o_.pooling == "first";
-    options.max_new_tokens = o_.max_new_tokens;
+    options.generation = o_.generation;
+    options.use_cache = o_.use_cache;
     options.tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch);
     task_ = make_predictor(task, *session_, file_.string(), *tokenizer_, facts, options);
   }

@@ -21,7 +21,7 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
       "  fill-mask      text with [MASK]                 masks: for each the fillers (token, id, score, "
       "text)\n"
       "  next-sentence  text, text_pair                  is_next, score\n"
-      "  generate       text                             text, tokens, finish\n"
+      "  generate       text                             text, tokens, score, finish (end, length)\n"
       "  embed          text                             embedding\n"
       "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", "
       "\"error\"}; the\nexit code is 2 then. An answer to a text that was cut at --max_seq_length has "
@@ -35,12 +35,24 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   parser.add("text", o.text, "one text");
   parser.add("text_pair", o.text_pair, "the second text of a pair");
   parser.add("choices", o.choices, "the choices of a multiple-choice model, each an argument");
-  parser.add("top_k", o.top_k, "labels or fillers that an answer lists");
+  parser.add("top_k", o.top_k, "labels or fillers that an answer lists; tokens to draw from");
   parser.add("threshold", o.threshold, "score from which on a label holds, where several may hold");
   parser.add_choice("pooling", o.pooling, {"mean", "first"},
                     "embeddings: the mean over all tokens, or the first token");
   parser.add("normalize", o.normalize, "embeddings of length 1");
-  parser.add("max_new_tokens", o.max_new_tokens, "length of a continuation, in tokens");
+  parser.group("generated texts");
+  int64_t seed = static_cast<int64_t>(o.generation.seed);
+  parser.add("max_new_tokens", o.generation.max_new_tokens, "length of a continuation, in tokens");
+  parser.add("num_beams", o.generation.beams, "beam search over so many texts");
+  parser.add("do_sample", o.generation.sample, "draw tokens instead of taking the most probable");
+  parser.add("temperature", o.generation.temperature, "sampling: logits are divided by it");
+  parser.add("top_p", o.generation.top_p,
+             "sampling: the most probable tokens that together reach this (--top_k N: at most N of them, "
+             "default 50)");
+  parser.add("repetition_penalty", o.generation.repetition_penalty, "for tokens that occurred, 1: none");
+  parser.add("length_penalty", o.generation.length_penalty, "of beams: score / length ^ penalty");
+  parser.add("seed", seed, "of sampling");
+  parser.add("use_cache", o.use_cache, "keep keys and values; without, the same text takes longer");
   parser.group("questions");
   parser.add("question", o.question, "one question");
   parser.add("context", o.context, "the text that answers it");
@@ -70,6 +82,8 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   o.engine.add_to(parser, true, false);
   if (!parser.parse(arguments)) return std::nullopt;
   o.length_given = parser.given("max_seq_length");
+  o.generation.seed = static_cast<uint64_t>(seed);
+  if (parser.given("top_k")) o.generation.top_k = o.top_k;
   if (o.question.has_value() != o.context.has_value())
     fail<UsageError>("[predict] --question and --context go together, --{} is missing",
                      o.question ? "context" : "question");
@@ -94,7 +108,9 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   at_least_one("max_seq_length", o.max_seq_length);
   at_least_one("tokens_per_batch", o.tokens_per_batch);
   at_least_one("top_k", o.top_k);
-  at_least_one("max_new_tokens", o.max_new_tokens);
+  at_least_one("max_new_tokens", o.generation.max_new_tokens);
+  at_least_one("num_beams", o.generation.beams);
+  o.generation.validate();
   at_least_one("n_best", o.n_best);
   at_least_one("n_best_size", o.answers.n_best_size);
   at_least_one("max_answer_length", o.answers.max_answer_length);

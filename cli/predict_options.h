@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "qdqbert/tasks/squad_postprocess.h"
+#include "qdqbert/tasks/text_generation.h"
 
 #include "cli/engine_flags.h"
 
@@ -15,7 +16,9 @@ struct PredictOptions {
   std::string task = "auto";
   std::optional<std::string> text, text_pair;
   std::vector<std::string> choices;
-  int64_t top_k = 5, max_new_tokens = 32;
+  int64_t top_k = 5;
+  tasks::GenerationOptions generation{.max_new_tokens = 32};
+  bool use_cache = true;
   double threshold = 0.5;
   bool normalize = true;
   std::string pooling = "mean";

@@ -9,6 +9,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/utf8.h"
 
+#include "cli/continuation.h"
 #include "cli/entities.h"
 #include "cli/text_scores.h"
 
@@ -273,6 +274,71 @@ class NextSentence : public ModelPredictor {
   }
 };
 
+class Generate : public Predictor {
+ public:
+  Generate(const engine::Session& session, size_t output, const text::Tokenizer& tokenizer,
+           const PredictorOptions& options)
+      : session_(session), output_(output), tokenizer_(tokenizer), o_(options) {
+    o_.generation.end_token = tokenizer.sep_id();
+  }
+
+  /// [CLS] and the text; the [SEP] that ends a text is for the model to say.
+  TaskTexts encode(const TextRequest& request) const override {
+    if (!request.choices.empty() || request.pair) fail("generation continues one text");
+    if (request.text.empty()) fail("the text is empty");
+    text::Encoding encoded;
+    encoded.ids = tokenizer_.tokenize(request.text).ids;
+    encoded.ids.insert(encoded.ids.begin(), tokenizer_.cls_id());
+    // The last token that is generated is not read any more.
+    const auto tokens = static_cast<int64_t>(encoded.ids.size()) + o_.generation.max_new_tokens - 1;
+    if (tokens > o_.max_length)
+      fail(
+          "{} tokens and {} new ones do not fit the {} that there is room for; shorten the text or "
+          "--max_new_tokens",
+          encoded.ids.size(), o_.generation.max_new_tokens, o_.max_length);
+    encoded.type_ids.assign(encoded.ids.size(), 0);
+    return {{std::move(encoded)}};
+  }
+
+  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
+                              const std::function<void()>& look) const override {
+    std::vector<TextOutput> outputs;
+    for (const text::Encoding* text : texts) {
+      const tasks::NextTokenLogits next = next_token_logits(session_, output_, o_.use_cache);
+      const std::vector<tasks::Generated> made = tasks::generate(
+          text->ids,
+          [&](const tasks::GenerationStep& step) {
+            look();
+            return next(step);
+          },
+          o_.generation);
+      outputs.push_back({0, 0, {}, made.at(0).tokens, made[0].score});
+    }
+    return outputs;
+  }
+
+  Json answer(const TextRequest&, std::span<const text::Encoding>,
+              std::span<const TextOutput> outputs) const override {
+    const std::vector<int32_t>& tokens = outputs[0].generated;
+    const bool ended = !tokens.empty() && tokens.back() == tokenizer_.sep_id();
+    return {{"text", tokenizer_.decode(tokens, true, true)},
+            {"tokens", tokens},
+            {"score", outputs[0].score},
+            {"finish", ended ? "end" : "length"}};
+  }
+
+  std::string describe(const Json& answer) const override {
+    return fmt::format("{}\n  {} tokens, score {:.4f}\n", answer.at("text").get<std::string>(),
+                       answer.at("tokens").size(), answer.at("score").get<double>());
+  }
+
+ private:
+  const engine::Session& session_;
+  size_t output_;
+  const text::Tokenizer& tokenizer_;
+  PredictorOptions o_;
+};
+
 class Embed : public ModelPredictor {
  public:
   using ModelPredictor::ModelPredictor;
@@ -338,7 +404,11 @@ std::unique_ptr<Predictor> make_predictor(PredictTask task, const engine::Sessio
     }
     case PredictTask::kEmbed:
       return std::make_unique<Embed>(over("last_hidden_state", true), tokenizer, options);
-    case PredictTask::kGenerate:
+    case PredictTask::kGenerate: {
+      const std::vector<std::string>& names = session.output_names();
+      const size_t output = find_output(session, model, names.size() == 1 ? names[0] : "logits");
+      return std::make_unique<Generate>(session, output, tokenizer, options);
+    }
     case PredictTask::kQuestions:
       break;
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qdqbert/base/json.h"
+#include "qdqbert/tasks/text_generation.h"
 #include "qdqbert/text/encoding.h"
 #include "qdqbert/text/tokenizer.h"
 
@@ -30,12 +31,13 @@ struct TaskTexts {
 };
 
 struct PredictorOptions {
-  int max_length = 384;         ///< tokens with special ones
-  int64_t top_k = 5;            ///< scores, fillers that an answer lists
-  double threshold = 0.5;       ///< of labels that are independent of each other
-  bool normalize = true;        ///< embeddings
-  bool first_token = false;     ///< embeddings: the first token's row and not the mean
-  int64_t max_new_tokens = 32;  ///< generation
+  int max_length = 384;      ///< tokens with special ones
+  int64_t top_k = 5;         ///< scores, fillers that an answer lists
+  double threshold = 0.5;    ///< of labels that are independent of each other
+  bool normalize = true;     ///< embeddings
+  bool first_token = false;  ///< embeddings: the first token's row and not the mean
+  tasks::GenerationOptions generation;
+  bool use_cache = true;  ///< generation: false computes the whole text for every token
   size_t tokens_per_batch = 2048;
 };
 

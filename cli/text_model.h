@@ -17,6 +17,8 @@ namespace qdqbert::cli {
 struct TextOutput {
   size_t rows = 0, columns = 0;
   std::vector<float> values;
+  std::vector<int32_t> generated;  ///< tokens that were put behind the text
+  double score = 0;                ///< their log probability
   std::span<const float> row(size_t i) const { return std::span(values).subspan(i * columns, columns); }
 };
 

@@ -21,11 +21,12 @@ inline constexpr int64_t kEnginePositions = 160;
 /// model.onnx in `directory`, with a tokenizer unless `tokenizer` is false.
 inline void write_engine_model(const std::filesystem::path& directory,
                                onnx::GraphHead head = onnx::GraphHead::kQuestionAnswering,
-                               bool tokenizer = true) {
+                               bool tokenizer = true, bool decoder = false) {
   std::filesystem::create_directories(directory);
   const text::Tokenizer words = text::Tokenizer::from_directory(kShippedTokenizer);
   RandomBertOptions options;
   options.head = head;
+  options.decoder = decoder;
   options.vocabulary = static_cast<int64_t>(words.vocabulary().size());
   options.positions = kEnginePositions;
   const RandomBert bert(options);

@@ -37,7 +37,7 @@ class Predict : public ::testing::Test {
   /// A model whose config.json names `class_name` and what `more` says.
   std::string model(GraphHead head, const std::string& class_name, Json more = Json::object()) {
     const std::filesystem::path directory = scratch_.path() / class_name;
-    testing::write_engine_model(directory, head);
+    testing::write_engine_model(directory, head, true, class_name == "QDQBertLMHeadModel");
     Json config = {{"architectures", Json::array({class_name})}};
     config.update(more);
     write_file(directory / "config.json", dump_json(config));
@@ -220,6 +220,37 @@ TEST_F(Predict, EmbeddingsAreMeansOfLengthOne) {
   const Json first = answers(dir, {{{"text", texts_[2]}}}, {"--pooling", "first", "--no_normalize"})[0];
   EXPECT_NEAR(first.at("embedding")[1].get<double>(), states[1], 1e-6);
   EXPECT_EQ(answers(dir, requests, {"--tokens_per_batch", "1", "--threads", "1"}), found);
+}
+
+TEST_F(Predict, GeneratesWithTheCacheWhatItGeneratesWithout) {
+  const std::string dir = model(GraphHead::kLanguageModel, "QDQBertLMHeadModel");
+  std::vector<Json> requests;
+  for (const std::string& text : texts_) requests.push_back({{"text", text}});
+  const std::vector<Json> greedy = answers(dir, requests, {"--max_new_tokens", "12"});
+  EXPECT_EQ(answers(dir, requests, {"--max_new_tokens", "12", "--use_cache", "false"}), greedy);
+  EXPECT_EQ(answers(dir, requests, {"--max_new_tokens", "12", "--isa", "ref", "--threads", "1"}), greedy);
+  ASSERT_EQ(greedy.size(), texts_.size());
+  // The first token is the best one behind [CLS] and the text.
+  text::Encoding prompt;
+  prompt.ids = tokenizer_.tokenize(texts_[0]).ids;
+  prompt.ids.insert(prompt.ids.begin(), tokenizer_.cls_id());
+  prompt.type_ids.assign(prompt.ids.size(), 0);
+  const std::vector<double> logits = raw(dir, prompt, "logits");
+  const auto row = logits.end() - static_cast<std::ptrdiff_t>(tokenizer_.vocabulary().size());
+  EXPECT_EQ(greedy[0].at("tokens")[0], std::max_element(row, logits.end()) - row);
+  for (const Json& answer : greedy) {
+    const bool ended = answer.at("tokens").back() == tokenizer_.sep_id();
+    EXPECT_EQ(answer.at("finish"), ended ? "end" : "length");
+    EXPECT_TRUE(ended || answer.at("tokens").size() == 12U);
+  }
+  const std::vector<std::string> beams = {"--num_beams", "3", "--max_new_tokens", "6"};
+  std::vector<std::string> without = beams;
+  without.insert(without.end(), {"--use_cache", "false"});
+  EXPECT_EQ(answers(dir, requests, without), answers(dir, requests, beams));
+  const std::vector<std::string> drawn = {"--do_sample", "true", "--seed", "7", "--max_new_tokens", "8"};
+  EXPECT_EQ(answers(dir, requests, drawn), answers(dir, requests, drawn));
+  EXPECT_NE(answers(dir, requests, drawn), answers(dir, requests, {"--max_new_tokens", "8"}));
+  EXPECT_THAT(run({dir, "--text", "a", "--max_new_tokens", "500"}, "", 2).err, HasSubstr("do not fit"));
 }
 
 TEST_F(Predict, WrongRequestsGetOneSentenceEach) {
