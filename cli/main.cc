@@ -3,7 +3,7 @@
 int main(int argc, char** argv) {
   using qdqbert::cli::Verb;
   static constexpr Verb kVerbs[] = {
-      {"qa", "question answering: calibrate, evaluate, predict, export (the SQuAD example, same flags)",
+      {"qa", "question answering: calibrate, train, evaluate, predict, export (the SQuAD example, same flags)",
        nullptr},
       {"predict", "answers from an ONNX file: one question, a SQuAD file, JSON lines",
        qdqbert::cli::run_predict},

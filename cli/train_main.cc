@@ -5,7 +5,7 @@
 int main(int argc, char** argv) {
   using qdqbert::cli::Verb;
   static constexpr Verb kVerbs[] = {
-      {"qa", "question answering: calibrate, evaluate, predict, export (the SQuAD example, same flags)",
+      {"qa", "question answering: calibrate, train, evaluate, predict, export (the SQuAD example, same flags)",
        qdqbert::cli::run_qa},
   };
   qdqbert::nn::cache_large_tensors();

@@ -9,3 +9,4 @@
 #include "qdqbert/nn/tensor_quantizer.h"
 #include "qdqbert/train/calibrate.h"
 #include "qdqbert/train/quant_trainer.h"
+#include "qdqbert/train/trainer.h"
