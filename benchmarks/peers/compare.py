@@ -23,11 +23,12 @@ import time
 import numpy
 
 from engines import CAPS, ENGINES, QUANTIZED_FORMS, EngineError, Field, cosine, write_input
-from models import SIZES, Models, operations
+from models import SIZES, Models, columns, operations
 
 PEERS = [name for name, about in ENGINES.items() if about["worker"] != "ours"]
 SHORT = ["ours", "ort-u8s8", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
 SHORT_LARGE = ["ours", "ort-dynamic", "ov-qdq-f32", "ov-qdq-bf16"]
+SHORT_CLASSIFIER = ["ours", "ours-f32", "ort-dynamic", "ov-f32", "ov-bf16", "ov-qdq-f32", "ov-qdq-bf16"]
 CAPPED = ["ours", "ov-f32", "ov-qdq-f32", "ov-qdq-f32-streams"]
 BEST_OF = {
     "openvino": [name for name in PEERS if name.startswith("ov-")],
@@ -53,6 +54,8 @@ def rows_of(groups, full):
     if "large" in groups:
         shapes = SHAPES if full else [(128, 8), (384, 1)]
         rows += [("large", "bert-large", s, b, None, everybody if full else SHORT_LARGE) for s, b in shapes]
+    if "classifier" in groups:
+        rows += [("classifier", "bert-base-classifier", 128, 8, None, everybody if full else SHORT_CLASSIFIER)]
     if "tiny" in groups:
         rows += [("tiny", "tiny", s, b, None, everybody) for s, b in SHAPES[:2]]
     return rows
@@ -89,7 +92,7 @@ class Comparison:
                 )
                 worker.ask(do="run", id="reference", input=input_path, output=path)
                 worker.ask(do="forget", id="reference")
-                outputs.append(numpy.fromfile(path, dtype=numpy.float32).reshape(-1, len(lengths), seq))
+                outputs.append(numpy.fromfile(path, dtype=numpy.float32).reshape(-1, len(lengths), columns(size, seq)))
             self.reference_cache[key] = outputs
         return self.reference_cache[key]
 
@@ -152,12 +155,14 @@ class Comparison:
         print_row(row)
         return row
 
-    def mixed(self, size, lengths):
+    def mixed(self, group, size, lengths):
         """Texts of real lengths: peers pad each batch to its longest text, or take them one by one; ours packs."""
         options = self.options
         seq, short = 96, [96, 50, 17, 3]
         input_path = self.input(short, seq)
         real = numpy.arange(seq)[None, :] < numpy.array(short)[:, None]
+        if columns(size, seq) != seq:  # scores of whole texts have no padding
+            real = numpy.ones((len(short), columns(size, seq)), bool)
         reference = self.reference(size, short, seq)
         allowed = 3 * (1 - cosine(reference[0][:, real], reference[1][:, real])) + 1e-4
         runs = [("ours", {"budget": options.budget})] if self.ours else []
@@ -184,7 +189,7 @@ class Comparison:
             if result.get("slices"):
                 result["ms_per_sequence"] = result["least"] = statistics.median(result["slices"])
         row = {
-            "group": "mixed",
+            "group": group,
             "model": size,
             "texts": len(lengths),
             "mean_length": statistics.mean(lengths),
@@ -224,7 +229,7 @@ def print_row(row):
     shape = (
         f"S={row['seq']} B={row['batch']}"
         if "seq" in row
-        else f"{row['texts']} texts of SQuAD dev, {row['mean_length']:.0f} tokens each"
+        else f"{row['texts']} {row['group']} of SQuAD dev, {row['mean_length']:.0f} tokens each"
     )
     print(f"{row['model']} {shape}" + (f", everybody held to {row['cap']}" if row.get("cap") else ""))
     for name, result in row["results"].items():
@@ -289,8 +294,9 @@ def cpu_name():
         return platform.processor()
 
 
-def sampled_lengths(options):
-    command = [options.squad_lengths, options.squad, options.vocab, "384", "128"]
+def sampled_lengths(options, whole_texts=False):
+    """Of features of questions, or of questions and paragraphs as texts of their own."""
+    command = [options.squad_lengths, options.squad, options.vocab, *(["texts"] if whole_texts else ["384", "128"])]
     lengths = [int(line) for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()]
     return lengths if options.full else lengths[:: max(1, len(lengths) // options.texts)]
 
@@ -305,7 +311,9 @@ def main():
         "--patience", type=float, default=2.5, help="modes this much slower than their maker's best get one turn"
     )
     parser.add_argument(
-        "--rows", default="base,caps,mixed,minilm,large", help="groups: base, caps, mixed, minilm, large, tiny"
+        "--rows",
+        default="base,caps,mixed,minilm,large,classifier,texts",
+        help="groups: base, caps, mixed, minilm, large, classifier, texts, tiny",
     )
     parser.add_argument("--full", action="store_true", help="every shape, engine, round and text")
     parser.add_argument("--prepare", action="store_true", help="only make the model files, which are kept")
@@ -359,7 +367,8 @@ def main():
     rows = rows_of(groups, options.full)
     if os.path.exists(options.binary) and "tiny" not in groups:
         caps = dict.fromkeys(cap for _, _, _, _, cap, _ in rows if cap and comparison.has[cap])
-        figures["bench"] = bench_verb(options, models, "bert-base", caps)
+        if set(groups) - {"classifier", "texts"}:
+            figures["bench"] = bench_verb(options, models, "bert-base", caps)
     for group, size, seq, batch, cap, engines in rows:
         if cap and not comparison.has[cap]:
             continue
@@ -367,7 +376,11 @@ def main():
         field.forget(lambda engine, loaded, size=size: loaded == size and ENGINES[engine]["worker"] != "openvino")
         save()
     if "mixed" in groups:
-        figures["rows"].append(comparison.mixed("bert-base", sampled_lengths(options)))
+        figures["rows"].append(comparison.mixed("mixed", "bert-base", sampled_lengths(options)))
+        save()
+    if "texts" in groups:
+        lengths = sampled_lengths(options, whole_texts=True)
+        figures["rows"].append(comparison.mixed("texts", "bert-base-classifier", lengths))
         save()
     field.close()
     print(f"{figures['minutes']:.1f} minutes")

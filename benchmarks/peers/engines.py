@@ -8,6 +8,8 @@ import tempfile
 
 import numpy
 
+from models import columns
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Levels that both sides can be held to: our ISA, and oneDNN's name for it (OpenVINO reads the variable).
@@ -121,7 +123,7 @@ class Field:
             command["shape"] = [batch, seq]
         if about["worker"] == "ours" and (isa or cap):
             command["isa"] = isa or cap
-        handle = Handle(self, self.worker(about["worker"], cap), command["id"], engine, command["streams"])
+        handle = Handle(self, self.worker(about["worker"], cap), command["id"], engine, size, command["streams"])
         handle.load = handle.worker.ask(**command)
         self.loaded[key] = handle
         return handle
@@ -140,16 +142,17 @@ class Field:
 class Handle:
     """One loaded model."""
 
-    def __init__(self, field, worker, name, engine, streams):
+    def __init__(self, field, worker, name, engine, size, streams):
         self.field, self.worker, self.name, self.engine, self.streams = field, worker, name, engine, streams
+        self.size = size
         self.load = {}
 
     def outputs(self, input_path):
-        """[outputs, batch, seq] float32"""
+        """[outputs, batch, scores] float32"""
         batch, seq = numpy.fromfile(input_path, dtype=numpy.int32, count=2)
         path = os.path.join(self.field.directory, "output.f32")
         self.worker.ask(do="run", id=self.name, input=input_path, output=path)
-        return numpy.fromfile(path, dtype=numpy.float32).reshape(-1, batch, seq)
+        return numpy.fromfile(path, dtype=numpy.float32).reshape(-1, batch, columns(self.size, seq))
 
     def time(self, input_path, seconds):
         """Milliseconds a batch for each run, and the mean milliseconds between finished batches."""

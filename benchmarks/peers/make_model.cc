@@ -1,8 +1,9 @@
-// Writes a question-answering model of any size with seeded random weights, as our own exporter writes one.
-// For speed only sizes matter; weights and ranges are chosen such that no quantizer saturates or starves, so
-// that outputs of different engines can be compared.
+// Writes a question-answering model, or with --labels a classifier, of any size with seeded random weights,
+// as our own exporter writes one. For speed only sizes matter; weights and ranges are chosen such that no
+// quantizer saturates or starves, so that outputs of different engines can be compared.
 //
 //   make_model --output FILE [--layers 12 --hidden 768 --heads 12 --intermediate 3072 --vocabulary 30522]
+//   [--labels N]
 //              [--form qdq|int8-weights|float]
 #include <algorithm>
 #include <cmath>
@@ -21,7 +22,8 @@ namespace {
 
 struct Options {
   std::string output, form = "qdq";
-  int64_t layers = 12, hidden = 768, heads = 12, intermediate = 3072, vocabulary = 30522, positions = 512;
+  int64_t layers = 12, hidden = 768, heads = 12, intermediate = 3072, vocabulary = 30522, positions = 512,
+          labels = 0;
 };
 
 uint64_t mix(uint64_t x) {
@@ -71,12 +73,23 @@ class RandomModel {
       range(layer + "output.add_residual_input_quantizer", 6.0f);
       norm(layer + "output.LayerNorm");
     }
+    if (options.labels > 0) {
+      add("bert.pooler.dense.weight", {hidden, hidden}, kPlain / std::sqrt(static_cast<float>(hidden)));
+      add("bert.pooler.dense.bias", {hidden}, 0.05f);
+      add("classifier.weight", {options.labels, hidden}, 3.0f / std::sqrt(static_cast<float>(hidden)));
+      add("classifier.bias", {options.labels}, 0.0f);
+      return;
+    }
     add("qa_outputs.weight", {2, hidden}, 3.0f / std::sqrt(static_cast<float>(hidden)));
     add("qa_outputs.bias", {2}, 0.0f);
   }
 
   onnx::BertSource source() const {
     onnx::BertSource source;
+    if (options_.labels > 0) {
+      source.head = onnx::GraphHead::kSequenceClassification;
+      source.has_pooler = true;
+    }
     source.layers = options_.layers;
     source.hidden_size = options_.hidden;
     source.head_size = options_.hidden / options_.heads;
@@ -147,6 +160,8 @@ Options parse(int argc, char** argv) {
       options.heads = std::stoll(value);
     } else if (flag == "--intermediate") {
       options.intermediate = std::stoll(value);
+    } else if (flag == "--labels") {
+      options.labels = std::stoll(value);
     } else if (flag == "--vocabulary") {
       options.vocabulary = std::stoll(value);
     } else {

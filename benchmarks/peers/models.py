@@ -8,6 +8,7 @@ SIZES = {
     "bert-base": {"layers": 12, "hidden": 768, "heads": 12, "intermediate": 3072},
     "bert-large": {"layers": 24, "hidden": 1024, "heads": 16, "intermediate": 4096},
     "minilm-l6": {"layers": 6, "hidden": 384, "heads": 12, "intermediate": 1536},
+    "bert-base-classifier": {"layers": 12, "hidden": 768, "heads": 12, "intermediate": 3072, "labels": 77},
     "tiny": {"layers": 2, "hidden": 64, "heads": 2, "intermediate": 128},
 }
 
@@ -18,6 +19,11 @@ def operations(size, batch, seq):
     per_token = 2 * s["hidden"] * (4 * s["hidden"] + 2 * s["intermediate"])
     per_pair = 4 * s["hidden"]
     return s["layers"] * batch * seq * (per_token + per_pair * seq)
+
+
+def columns(size, seq):
+    """Values of each output for a text: a score a token, or one a label."""
+    return SIZES[size].get("labels", seq)
 
 
 class Models:

@@ -21,6 +21,8 @@ BARS = [
     ("latency S=128 B=1 against OpenVINO's best mode", ("base", 128, 1), "times_openvino", 2, 3),
     ("latency S=384 B=1 against OpenVINO's best mode", ("base", 384, 1), "times_openvino", 2, 3),
     ("real lengths against OpenVINO's best mode", ("mixed", None, None), "times_openvino", 3.5, None),
+    ("classification S=128 B=8 against OpenVINO's best mode", ("classifier", 128, 8), "times_openvino", 3, None),
+    ("classification of SQuAD's questions and paragraphs against OpenVINO's best mode", ("texts", None, None), "times_openvino", 3.5, None),
     ("INT8 against our own FP32, S=128 B=8", ("base", 128, 8), "times_own_f32", 6, None),
     ("both held to an instruction set, against OpenVINO's best mode", ("caps", None, None), "times_openvino", 2, None),
     ("MiniLM-L6, throughput B=8", ("minilm", None, 8), "times_openvino", 3, 5),
@@ -84,7 +86,7 @@ def bars_table(rows, bench):
         for row in rows:
             if not matches(row, key, group, seq, batch):
                 continue
-            where = "" if seq or group == "mixed" else f", {shape(row)}"
+            where = "" if seq or group in ("mixed", "texts") else f", {shape(row)}"
             where += f", `{row['cap']}`" if row.get("cap") else ""
             peer = row[key.replace("times_", "best_")]
             mark = "" if row[key] >= bar else " (not reached)"
@@ -130,10 +132,16 @@ def bench_table(bench):
     return lines + [""]
 
 
+def name_of(figures):
+    """Of the section: runs of classification alone have one of their own."""
+    alone = all(row["group"] in ("classifier", "texts") for row in figures["rows"])
+    return f"{figures['cpu']}, {figures['threads']} threads" + (", classification" if alone else "")
+
+
 def section(figures):
     versions = figures["versions"]
     lines = [
-        f"### {figures['cpu']}, {figures['threads']} threads",
+        f"### {name_of(figures)}",
         "",
         f"{figures['date']}, ONNX Runtime {versions['onnxruntime']}, OpenVINO {versions['openvino']},"
         f" `{figures['command']}`."
@@ -147,6 +155,7 @@ def section(figures):
         ("base", "BERT-base"),
         ("minilm", "MiniLM-L6-H384"),
         ("large", "BERT-large"),
+        ("classifier", "BERT-base with a classifier of 77 labels"),
         ("tiny", "Tiny"),
     ):
         if some := [row for row in rows if row["group"] == group]:
@@ -160,6 +169,12 @@ def section(figures):
         if row["group"] == "mixed":
             lines += engine_table(
                 [row], f"BERT-base, SQuAD dev features at 384/128, {row['mean_length']:.0f} tokens on average"
+            )
+        if row["group"] == "texts":
+            lines += engine_table(
+                [row],
+                "BERT-base with a classifier of 77 labels, questions and paragraphs of SQuAD dev, "
+                f"{row['mean_length']:.0f} tokens on average",
             )
     return "\n".join(lines + bench_table(figures.get("bench"))).rstrip() + "\n"
 
@@ -175,7 +190,7 @@ def main():
     if not options.output:
         print(text, end="")
         return
-    name = f"peers {figures['cpu']}, {figures['threads']} threads"
+    name = f"peers {name_of(figures)}"
     marked = f"<!-- {name} -->\n{text}<!-- end of {name} -->\n"
     document = "# Performance\n\n## Whole models beside ONNX Runtime and OpenVINO\n"
     if os.path.exists(options.output):

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
 #include "qdqbert/engine/session.h"
 #include "qdqbert/onnx/checker.h"
 #include "qdqbert/onnx/lint.h"
@@ -14,7 +15,6 @@
 
 #include "tests/onnx/golden_bert.h"
 #include "tests/support/golden.h"
-#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::engine {
 namespace {
@@ -87,6 +87,10 @@ std::optional<Call> read_call(const io::SafetensorsFile& io, const Json& descrip
   return call;
 }
 
+fs::path kept_files() {
+  return fs::path(QDQBERT_BINARY_DIR) / "peer-files" / "models";
+}
+
 std::string recorded_name(const std::string& output) {
   if (output == "output_start_logits") return "start_logits";
   if (output == "output_end_logits") return "end_logits";
@@ -117,15 +121,24 @@ class GoldenModel {
     const onnx::Model graph = onnx::build_bert_graph(*source, options);
     EXPECT_TRUE(onnx::check_model(graph));
     EXPECT_EQ(onnx::lint(graph).count(onnx::PairFate::kOrphan), 0);
-    const fs::path file = scratch_.path() / (run_ + ".onnx");
+    // Kept for tests/peer/run_models.py.
+    const fs::path kept = kept_files() / (directory_.filename().string() + "-" + run_);
+    fs::create_directories(kept);
+    const fs::path file = kept / "model.onnx";
     onnx::write_model(graph, file);
+    const Json about = {{"directory", directory_.string()}, {"run", run_}, {"tolerance", tolerance_}};
+    write_file(kept / "case.json", dump_json(about));
+    const bool relative = source->positions == onnx::GraphPositions::kRelativeKey ||
+                          source->positions == onnx::GraphPositions::kRelativeKeyQuery;
+    if (source->is_decoder && !relative) {
+      options.cache = onnx::GraphCache::kPast;
+      onnx::write_model(onnx::build_bert_graph(*source, options), kept / "past.onnx");
+    }
     SessionOptions plain;
     plain.general_mask = true;
     const Session session(file), reference(file, plain);
     // Scores by distance have integer kernels only.
-    const bool by_distance = source->positions == onnx::GraphPositions::kRelativeKey ||
-                             source->positions == onnx::GraphPositions::kRelativeKeyQuery;
-    EXPECT_EQ(session.packed(), quantized(run, true) || !by_distance) << session.plan()[0].note;
+    EXPECT_EQ(session.packed(), quantized(run, true) || !relative) << session.plan()[0].note;
     EXPECT_TRUE(session.bit_exact() || !quantized(run, true));
     EXPECT_EQ(session.keeps_cache(), source->is_decoder && quantized(run, true));
     size_t values = 0;
@@ -141,7 +154,7 @@ class GoldenModel {
         if (session.packed()) values += compare(session.run(call->padded()), *call, i, true);
       }
       // The original takes distances from the new tokens alone, which gives other scores than the whole text.
-      if (session.keeps_cache() && !(call->past && by_distance)) values += go_on(session, *call, i, caches);
+      if (session.keeps_cache() && !(call->past && relative)) values += go_on(session, *call, i, caches);
     }
     return values;
   }
@@ -234,13 +247,13 @@ class GoldenModel {
   const fs::path directory_;
   const Json& description_;
   const io::SafetensorsFile io_;
-  ScratchDirectory scratch_;
   std::string run_;
   double tolerance_ = 0;
 };
 
 TEST(GoldenModels, OutputsOfTheirExports) {
   GoldenFamily family("model_exports");
+  fs::remove_all(kept_files());
   std::set<fs::path> directories;
   for (const auto& entry : fs::directory_iterator(testing::golden_dir() / "model"))
     if (fs::exists(entry.path() / "case.json")) directories.insert(entry.path());
