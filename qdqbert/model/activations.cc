@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "qdqbert/nn/gelu.h"
+
 namespace qdqbert::model {
 namespace {
 
@@ -23,13 +25,9 @@ at::Tensor activate(io::Activation activation, const at::Tensor& x, bool may_ove
   const bool in_place = may_overwrite && !(at::GradMode::is_enabled() && x.requires_grad());
   switch (activation) {
     case kGelu:
-      if (in_place) {
-        at::Tensor y = x;
-        return at::gelu_(y);
-      }
-      return at::gelu(x);
+      return nn::gelu(x, may_overwrite);
     case kGelu10:
-      return at::clip(at::gelu(x), -10.0, 10.0);
+      return at::clip(nn::gelu(x), -10.0, 10.0);
     case kGeluPython:
       return x * 0.5 * (1.0 + at::erf(x / std::numbers::sqrt2));
     case kGeluNew:

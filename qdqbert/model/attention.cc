@@ -7,6 +7,7 @@
 #include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/dropout.h"
 #include "qdqbert/nn/gemm.h"
+#include "qdqbert/nn/residual_norm.h"
 
 namespace qdqbert::model {
 namespace {
@@ -235,8 +236,23 @@ ResidualOutput::ResidualOutput(int64_t in_features, const io::BertConfig& config
 
 at::Tensor ResidualOutput::forward(const at::Tensor& hidden, nn::SharedInput& residual,
                                    const LayerContext& context, bool may_overwrite) {
-  const at::Tensor transformed =
-      dropped(forward_linear(*dense, hidden, context, may_overwrite), dropout_, is_training());
+  const at::Tensor linear = forward_linear(*dense, hidden, context, may_overwrite);
+  if (context.tap == nullptr) {
+    const auto local = nn::PartQuantizer::of(*add_local_input_quantizer, context.arithmetic);
+    const auto added = nn::PartQuantizer::of(*add_residual_input_quantizer, context.arithmetic);
+    if (local && added) {
+      const nn::ResidualNorm fused{linear,
+                                   residual.tensor(),
+                                   layer_norm->weight,
+                                   layer_norm->bias,
+                                   layer_norm->epsilon(),
+                                   is_training() ? dropout_ : 0,
+                                   *local,
+                                   *added};
+      if (fused.fits()) return nn::residual_norm(fused);
+    }
+  }
+  const at::Tensor transformed = dropped(linear, dropout_, is_training());
   at::Tensor sum = quantize(*add_local_input_quantizer, transformed, context, true);
   const at::Tensor quantized_residual = quantize(*add_residual_input_quantizer, residual, context);
   // The sum is no tap's and nobody else's tensor unless the quantizer handed its input through.

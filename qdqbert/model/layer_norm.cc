@@ -1,6 +1,7 @@
 #include "qdqbert/model/layer_norm.h"
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/nn/residual_norm.h"
 
 namespace qdqbert::model {
 
@@ -10,7 +11,8 @@ LayerNorm::LayerNorm(int64_t size, double eps) : torch::nn::Module("LayerNorm"),
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const {
-  return at::layer_norm(x, {weight.size(0)}, weight, bias, eps_);
+  const nn::ResidualNorm alone{x, {}, weight, bias, eps_, 0, {}, {}};
+  return alone.fits() ? nn::residual_norm(alone) : at::layer_norm(x, {weight.size(0)}, weight, bias, eps_);
 }
 
 Embedding::Embedding(int64_t rows, int64_t columns, std::optional<int64_t> padding_index)

@@ -13,6 +13,7 @@ class LayerNorm : public torch::nn::Module {
  public:
   LayerNorm(int64_t size, double eps);
   at::Tensor forward(const at::Tensor& x) const;
+  double epsilon() const { return eps_; }
 
   at::Tensor weight, bias;
 

@@ -1,5 +1,6 @@
 #include "qdqbert/nn/fake_quantize.h"
 
+#include <algorithm>
 #include <limits>
 #include <tuple>
 
@@ -7,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/nn/kernels/rows.h"
 #include "qdqbert/quant/reduce_amax.h"
 
 namespace qdqbert::nn {
@@ -34,51 +36,52 @@ Shape shape_of(const at::Tensor& tensor) {
   return tensor.sizes().vec();
 }
 
-// One range for everything and no check over the whole tensor: chunks are independent.
-bool splits_freely(const at::Tensor& amax, const QuantParams& params) {
-  return amax.numel() == 1 && !params.is_unsigned;
+// Calls run(begin, view, length) for parts of a tensor that do not depend on each other, on several threads.
+// Parts begin at multiples of eight elements, so that no byte of a mask belongs to two. One part where a
+// check is over the whole: negative values when unsigned, a NaN among ranges.
+template <class Run>
+void for_parts(int64_t count, const quant::AmaxView& view, const QuantParams& params, const Run& run) {
+  constexpr int64_t kByte = 8;
+  const bool has_nan = std::any_of(view.values.begin(), view.values.end(), [](float v) { return v != v; });
+  const auto channels = static_cast<int64_t>(view.channels);
+  if (params.is_unsigned || (channels > 1 && (has_nan || view.outer != 1)) || count < kGrain) {
+    return run(0, view, count);
+  }
+  const int64_t unit = channels == 1 ? 1 : static_cast<int64_t>(view.inner),
+                eights = (count / unit + kByte - 1) / kByte;
+  at::parallel_for(
+      0, eights, std::max<int64_t>(1, kGrain / (kByte * unit)), [&](int64_t first, int64_t last) {
+        const int64_t begin = first * kByte * unit, end = std::min(count, last * kByte * unit);
+        const auto from = view.values.begin() + (channels == 1 ? 0 : first * kByte);
+        const auto to = channels == 1 ? view.values.end() : view.values.begin() + end / unit;
+        quant::AmaxView part{1, static_cast<size_t>(to - from), static_cast<size_t>(unit), {from, to}};
+        if (channels == 1) part.inner = static_cast<size_t>(end - begin);
+        run(begin, part, end - begin);
+      });
 }
 
-template <class Body>
-void for_chunks(int64_t count, const Body& body) {
-  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) {
-    body(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-  });
+quant::AmaxView view_of(const at::Tensor& amax, const at::Tensor& x, const QuantParams& params) {
+  if (amax.numel() == 1)
+    return quant::AmaxView::per_tensor(amax.item<float>(), static_cast<size_t>(x.numel()));
+  return quant::lay_amax(to_float_array(amax), shape_of(x), params.arithmetic);
 }
 
+// `mask` may be undefined.
 void forward_on_spans(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params,
-                      const at::Tensor& y) {
+                      const at::Tensor& y, const at::Tensor& mask) {
   const std::span<const float> in = span_of(x);
   const std::span<float> out = mutable_span(y);
-  if (splits_freely(amax, params)) {
-    const float range = amax.item<float>();
-    for_chunks(x.numel(), [&](size_t begin, size_t count) {
-      quant::fake_quant(in.subspan(begin, count), quant::AmaxView::per_tensor(range, count), params,
-                        out.subspan(begin, count), 1);
-    });
-  } else {
-    quant::fake_quant(in, quant::lay_amax(to_float_array(amax), shape_of(x), params.arithmetic), params, out,
-                      at::get_num_threads());
-  }
-}
-
-at::Tensor backward_on_spans(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params,
-                             const at::Tensor& gradient) {
-  const at::Tensor grad_y = gradient.contiguous();
-  at::Tensor grad_x = at::empty_like(grad_y);
-  const std::span<const float> in = span_of(x), from = span_of(grad_y);
-  const std::span<float> to = mutable_span(grad_x);
-  if (splits_freely(amax, params)) {
-    const float range = amax.item<float>();
-    for_chunks(x.numel(), [&](size_t begin, size_t count) {
-      quant::fake_quant_backward(in.subspan(begin, count), quant::AmaxView::per_tensor(range, count), params,
-                                 from.subspan(begin, count), to.subspan(begin, count), 1);
-    });
-  } else {
-    quant::fake_quant_backward(in, quant::lay_amax(to_float_array(amax), shape_of(x), params.arithmetic),
-                               params, from, to, at::get_num_threads());
-  }
-  return grad_x;
+  uint8_t* bits = mask.defined() ? mask.data_ptr<uint8_t>() : nullptr;
+  for_parts(x.numel(), view_of(amax, x, params), params,
+            [&](int64_t begin, const quant::AmaxView& view, int64_t length) {
+              const auto at = static_cast<size_t>(begin), count = static_cast<size_t>(length);
+              if (bits == nullptr) {
+                quant::fake_quant(in.subspan(at, count), view, params, out.subspan(at, count), 1);
+              } else {
+                quant::fake_quant_marked(in.subspan(at, count), view, params, out.subspan(at, count),
+                                         {bits + at / 8, (count + 7) / 8}, 1);
+              }
+            });
 }
 
 // The toolkit's sequence of tensor operators: integer values in x's type and the scale as computed.
@@ -139,29 +142,28 @@ class FakeQuantFunction : public ag::Function<FakeQuantFunction> {
  public:
   static at::Tensor forward(ag::AutogradContext* context, const at::Tensor& x, const at::Tensor& amax,
                             const QuantParams& params) {
-    const at::Tensor input = runs_on_spans(x, amax) ? x.contiguous() : x;
-    context->save_for_backward({input, amax});
-    context->saved_data["num_bits"] = params.num_bits;
-    context->saved_data["is_unsigned"] = params.is_unsigned;
-    context->saved_data["narrow_range"] = params.narrow_range;
-    context->saved_data["arithmetic"] = static_cast<int64_t>(params.arithmetic);
-    if (!runs_on_spans(x, amax)) return toolkit_forward(x, amax, params);
-    at::Tensor y = at::empty_like(input);
-    forward_on_spans(input, amax, params, y);
-    return y;
+    MarkedQuantized result = fake_quantize_marked(x, amax, params);
+    context->saved_data["passes"] = result.passes;
+    return result.values;
+  }
+
+  static ag::variable_list backward(ag::AutogradContext* context, ag::variable_list gradients) {
+    return {pass_marked(gradients[0], context->saved_data["passes"].toTensor()), at::Tensor(), at::Tensor()};
+  }
+};
+
+// The same for types and devices without kernels.
+class FakeQuantByOperators : public ag::Function<FakeQuantByOperators> {
+ public:
+  static at::Tensor forward(ag::AutogradContext* context, const at::Tensor& x, const at::Tensor& amax,
+                            const QuantParams& params) {
+    context->save_for_backward({x, amax});
+    return toolkit_forward(x, amax, params);
   }
 
   static ag::variable_list backward(ag::AutogradContext* context, ag::variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    auto& data = context->saved_data;
-    const QuantParams params{static_cast<int>(data["num_bits"].toInt()), data["is_unsigned"].toBool(),
-                             data["narrow_range"].toBool(),
-                             static_cast<Arithmetic>(data["arithmetic"].toInt())};
-    const at::Tensor &x = saved[0], &amax = saved[1];
-    const bool on_spans = runs_on_spans(x, amax) && gradients[0].scalar_type() == at::kFloat;
-    return {on_spans ? backward_on_spans(x, amax, params, gradients[0])
-                     : pass_where_inside(x, amax, gradients[0]),
-            at::Tensor(), at::Tensor()};
+    return {pass_where_inside(saved[0], saved[1], gradients[0]), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -189,17 +191,57 @@ class TensorQuantFunction : public ag::Function<TensorQuantFunction> {
 
 }  // namespace
 
+bool has_marked_kernels(const at::Tensor& x, const at::Tensor& amax) {
+  return runs_on_spans(x, amax);
+}
+
+MarkedQuantized fake_quantize_marked(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor input = x.detach().contiguous();
+  const int64_t bytes = (input.numel() + 7) / 8;
+  // Readers of masks may read one word past the end.
+  MarkedQuantized result{at::empty_like(input), at::empty({(bytes + 7) / 8 * 8 + 8}, at::kByte)};
+  result.passes.slice(0, std::max<int64_t>(0, bytes - 1)).zero_();
+  forward_on_spans(input, amax, params, result.values, result.passes);
+  return result;
+}
+
+namespace {
+
+void pass(const float* from, const at::Tensor& passes, int64_t count, float* to) {
+  const auto* mask = reinterpret_cast<const uint64_t*>(passes.data_ptr<uint8_t>());
+  at::parallel_for(0, count, kGrain, [&](int64_t begin, int64_t end) {
+    row_kernels().apply_mask(from + begin, mask, static_cast<size_t>(begin), 1.0F,
+                             static_cast<size_t>(end - begin), to + begin);
+  });
+}
+
+}  // namespace
+
+at::Tensor pass_marked(const at::Tensor& gradient, const at::Tensor& passes) {
+  const at::Tensor in = gradient.to(at::kFloat).contiguous();
+  at::Tensor out = at::empty_like(in);
+  pass(in.data_ptr<float>(), passes, in.numel(), out.data_ptr<float>());
+  return out;
+}
+
+void pass_marked_(const at::Tensor& gradient, const at::Tensor& passes) {
+  pass(gradient.data_ptr<float>(), passes, gradient.numel(), gradient.data_ptr<float>());
+}
+
 at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params,
                          bool may_overwrite) {
   const bool on_spans = runs_on_spans(x, amax);
   if (!on_spans && params.arithmetic != Arithmetic::kToolkit) return affine_with_operators(x, amax, params);
-  if (at::GradMode::is_enabled() && x.requires_grad())
-    return FakeQuantFunction::apply(x, amax.detach(), params);
+  if (at::GradMode::is_enabled() && x.requires_grad()) {
+    return on_spans ? FakeQuantFunction::apply(x, amax.detach(), params)
+                    : FakeQuantByOperators::apply(x, amax.detach(), params);
+  }
   if (!on_spans) return toolkit_forward(x, amax, params);
   const bool in_place = may_overwrite && x.is_contiguous() && !x.requires_grad();
   const at::Tensor input = x.contiguous();
   at::Tensor y = in_place ? input : at::empty_like(input);
-  forward_on_spans(input, amax, params, y);
+  forward_on_spans(input, amax, params, y, {});
   return y;
 }
 

@@ -22,6 +22,23 @@ struct QuantCall {
 at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& amax, const quant::QuantParams& params,
                          bool may_overwrite = false);
 
+/// What fake_quantize gives, and one bit an element (layout of kernels/rows.h) that says where its gradient
+/// passes.
+struct MarkedQuantized {
+  at::Tensor values;
+  at::Tensor passes;  ///< bytes
+};
+
+/// Whether fake_quantize_marked() may be called: float32 on the CPU.
+bool has_marked_kernels(const at::Tensor& x, const at::Tensor& amax);
+/// Leaves no trace in the graph of gradients. Errors as fake_quantize.
+MarkedQuantized fake_quantize_marked(const at::Tensor& x, const at::Tensor& amax,
+                                     const quant::QuantParams& params);
+/// The gradient where `passes` has a bit, else 0.
+at::Tensor pass_marked(const at::Tensor& gradient, const at::Tensor& passes);
+/// The same in place; contiguous float32.
+void pass_marked_(const at::Tensor& gradient, const at::Tensor& passes);
+
 /// Integer values in x's type, and the scale that gave them in the shape of amax and x's type.
 struct Quantized {
   at::Tensor values, scale;

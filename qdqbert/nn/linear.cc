@@ -4,7 +4,6 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/nn/autocast.h"
-#include "qdqbert/nn/gemm.h"
 
 namespace qdqbert::nn {
 namespace {
@@ -37,7 +36,7 @@ Linear::Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias) :
 at::Tensor Linear::forward(const at::Tensor& x, const QuantCall&) {
   if (!Bf16Autocast::is_on()) return nn::linear(x, weight, bias);
   const c10::impl::ExcludeDispatchKeyGuard in_float32(at::DispatchKey::AutocastCPU);
-  return nn::linear(x.to(weight.scalar_type()), weight, bias);
+  return nn::linear(x.to(weight.scalar_type()), weight, bias, /*may_round=*/false);
 }
 
 void Linear::keep_rows(const at::Tensor& rows) {
@@ -70,34 +69,43 @@ bool QuantLinear::WeightKey::operator==(const WeightKey& other) const {
   return weight == other.weight && amax == other.amax && weight_version == other.weight_version &&
          amax_version == other.amax_version && params.num_bits == other.params.num_bits &&
          params.is_unsigned == other.params.is_unsigned && params.narrow_range == other.params.narrow_range &&
-         params.arithmetic == other.params.arithmetic;
+         params.arithmetic == other.params.arithmetic && marked == other.marked;
 }
 
 std::optional<QuantLinear::WeightKey> QuantLinear::weight_key(const QuantCall& call) const {
   const TensorQuantizer& quantizer = *weight_quantizer_;
   const at::Tensor& amax = quantizer.amax();
-  const bool plain =
-      !quantizer.disabled() && quantizer.if_quant() && !quantizer.if_calib() && !quantizer.learn_amax();
   const bool versioned = !weight.is_inference() && !(amax.defined() && amax.is_inference());
-  if (at::GradMode::is_enabled() || is_training() || !plain || !versioned) return std::nullopt;
-  return WeightKey{
-      weight.data_ptr(), amax.defined() ? amax.data_ptr() : nullptr, static_cast<uint32_t>(weight._version()),
-      amax.defined() ? static_cast<uint32_t>(amax._version()) : 0, quantizer.params(call.arithmetic)};
+  const bool has_kernels = has_marked_kernels(weight, amax.defined() ? amax : weight);
+  if (!quantizer.is_plain() || !versioned || !has_kernels) return std::nullopt;
+  return WeightKey{weight.data_ptr(),
+                   amax.defined() ? amax.data_ptr() : nullptr,
+                   static_cast<uint32_t>(weight._version()),
+                   amax.defined() ? static_cast<uint32_t>(amax._version()) : 0,
+                   quantizer.params(call.arithmetic),
+                   at::GradMode::is_enabled() && weight.requires_grad()};
+}
+
+PreparedWeight& QuantLinear::prepared_weight(const WeightKey& key, const QuantCall& call) {
+  // Marks more than asked for do no harm.
+  WeightKey marked = key;
+  marked.marked = true;
+  if (cached_key_ == key || cached_key_ == marked) return cached_weight_;
+  if (key.marked) {
+    MarkedQuantized result = weight_quantizer_->forward_marked(weight, call.arithmetic);
+    cached_weight_ = {result.values, result.passes, {}};
+  } else {
+    cached_weight_ = {
+        weight_quantizer_->forward(weight.detach(), {call.arithmetic, /*may_overwrite=*/false}), {}, {}};
+  }
+  cached_key_ = key;
+  return cached_weight_;
 }
 
 at::Tensor QuantLinear::quantized_weight(const QuantCall& call) {
-  const QuantCall keep_weight{call.arithmetic, /*may_overwrite=*/false};
   const std::optional<WeightKey> key = weight_key(call);
-  if (!key) {
-    cached_key_.reset();
-    cached_weight_ = at::Tensor();
-    return weight_quantizer_->forward(weight, keep_weight);
-  }
-  if (cached_key_ != key) {
-    cached_weight_ = weight_quantizer_->forward(weight, keep_weight);
-    cached_key_ = key;
-  }
-  return cached_weight_;
+  if (key && !key->marked) return prepared_weight(*key, call).values;
+  return weight_quantizer_->forward(weight, {call.arithmetic, /*may_overwrite=*/false});
 }
 
 at::Tensor QuantLinear::forward(const at::Tensor& x, const QuantCall& call) {
@@ -105,7 +113,11 @@ at::Tensor QuantLinear::forward(const at::Tensor& x, const QuantCall& call) {
 }
 
 at::Tensor QuantLinear::forward_quantized(const at::Tensor& quantized_x, const QuantCall& call) {
-  return nn::linear(quantized_x, quantized_weight(call), bias);
+  const std::optional<WeightKey> key = weight_key(call);
+  if (!key || !can_prepare(quantized_x, weight, bias)) {
+    return nn::linear(quantized_x, quantized_weight(call), bias);
+  }
+  return linear_prepared(quantized_x, weight, prepared_weight(*key, call), bias, /*may_round=*/true);
 }
 
 void QuantLinear::keep_rows(const at::Tensor& rows) {

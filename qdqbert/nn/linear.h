@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <torch/nn/module.h>
 
+#include "qdqbert/nn/linear_function.h"
 #include "qdqbert/nn/tensor_quantizer.h"
 
 namespace qdqbert::nn {
@@ -59,20 +60,23 @@ class QuantLinear : public Linear {
   const std::shared_ptr<TensorQuantizer>& weight_quantizer_ptr() const { return weight_quantizer_; }
 
  private:
-  // Without gradients the quantized weight is a function of the weight, the range and the parameters, so it
-  // is kept until one of them changes. Versions count the in-place writes to a tensor.
+  // The quantized weight is a function of the weight, the range and the parameters, so it is kept until one
+  // of them changes: over accumulated batches, recomputed layers and evaluation. Versions count the in-place
+  // writes to a tensor; who writes through a bare pointer has to count them too (bump_version()).
   struct WeightKey {
     const void* weight = nullptr;
     const void* amax = nullptr;
     uint32_t weight_version = 0, amax_version = 0;
     quant::QuantParams params;
+    bool marked = false;
     bool operator==(const WeightKey& other) const;
   };
   std::optional<WeightKey> weight_key(const QuantCall& call) const;
+  PreparedWeight& prepared_weight(const WeightKey& key, const QuantCall& call);
 
   std::shared_ptr<TensorQuantizer> input_quantizer_, weight_quantizer_;
   std::optional<WeightKey> cached_key_;
-  at::Tensor cached_weight_;
+  PreparedWeight cached_weight_;
 };
 
 }  // namespace qdqbert::nn

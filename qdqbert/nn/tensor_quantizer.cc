@@ -177,6 +177,15 @@ at::Tensor TensorQuantizer::forward(const at::Tensor& x, const QuantCall& call) 
   }
 }
 
+MarkedQuantized TensorQuantizer::forward_marked(const at::Tensor& x, quant::Arithmetic arithmetic) {
+  try {
+    return fake_quantize_marked(x, amax_for(x), params(arithmetic));
+  } catch (const InputError& error) {
+    if (label_.empty()) throw;
+    throw InputError(with_subject(label_, error.what()));
+  }
+}
+
 std::string TensorQuantizer::extra_repr() const {
   if (disabled_) return "disabled";
   std::string text = fmt::format("{}{}bit", is_unsigned_ ? "unsigned " : "", num_bits_);

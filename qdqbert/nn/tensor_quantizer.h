@@ -68,6 +68,13 @@ class TensorQuantizer : public torch::nn::Module {
   bool if_quant() const { return if_quant_; }
   bool if_clip() const { return if_clip_; }
   bool if_calib() const { return if_calib_; }
+  /// Does nothing but fake-quantize with a range that is not learned.
+  bool is_plain() const {
+    return !disabled_ && if_quant_ && !if_calib_ && !if_clip_ && !learn_amax_ && fake_quant_;
+  }
+  /// What forward() gives and where its gradient passes, outside of the graph of gradients. For a plain
+  /// quantizer and x with has_marked_kernels().
+  MarkedQuantized forward_marked(const at::Tensor& x, quant::Arithmetic arithmetic);
   /// Passes its input through unchanged and untouched.
   bool is_inert() const { return disabled_ || (!if_quant_ && !if_clip_ && !if_calib_); }
   void disable() { disabled_ = true; }

@@ -93,18 +93,51 @@ void check_negatives(unsigned seen, const QuantParams& params) {
     fail("[fake_quant] unsigned quantization of a tensor with negative values");
 }
 
+// Runs of a size that stays in the nearest cache while it is marked and then quantized.
+constexpr size_t kRun = 4096;
+
+template <class Run>
+void in_short_runs(size_t at, size_t n, const Run& run) {
+  for (size_t done = 0; done < n; done += kRun) run(at + done, std::min(kRun, n - done));
+}
+
+/// `mask`: where the gradient passes, or nullptr.
 void toolkit_forward(std::span<const float> x, const AmaxView& view, const Scales& scales, bool divide,
-                     const QuantParams& params, std::span<float> y, int threads) {
+                     const QuantParams& params, std::span<float> y, uint8_t* mask, int threads) {
   const Kernels& table = kernels();
   const float upper = max_bound(params.num_bits, params.is_unsigned), lower = min_bound(params);
   std::atomic<unsigned> seen{0};
   over_all(view, threads, [&](size_t at, size_t n, size_t c) {
     const float divisor = divide ? scales.divide[c] : 1.0f;
-    const unsigned flags =
-        table.quantize(x.data() + at, y.data() + at, n, scales.multiply[c], divisor, lower, upper);
+    unsigned flags = 0;
+    in_short_runs(at, n, [&](size_t from, size_t count) {
+      if (mask != nullptr) table.mark_inside(x.data() + from, count, view.values[c], mask, from);
+      flags |=
+          table.quantize(x.data() + from, y.data() + from, count, scales.multiply[c], divisor, lower, upper);
+    });
     if (flags) seen.fetch_or(flags, std::memory_order_relaxed);
   });
   check_negatives(seen, params);
+}
+
+void forward(std::span<const float> x, const AmaxView& amax, const QuantParams& params, std::span<float> y,
+             uint8_t* mask, int threads) {
+  check_sizes(amax, x.size(), y.size());
+  const float upper = max_bound(params.num_bits, params.is_unsigned);
+  if (params.arithmetic == Arithmetic::kToolkit)
+    return toolkit_forward(x, amax, toolkit_scales(amax, upper), true, params, y, mask, threads);
+  const Kernels& table = kernels();
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float overflow = params.arithmetic == Arithmetic::kAffineSaturating ? infinity : -infinity;
+  const float lower = min_bound(params);
+  over_all(amax, threads, [&](size_t at, size_t n, size_t c) {
+    const AffineScale scale = affine_scale(amax.values[c], upper);
+    in_short_runs(at, n, [&](size_t from, size_t count) {
+      if (mask != nullptr) table.mark_affine(x.data() + from, count, scale.inverse, lower, upper, mask, from);
+      table.affine(x.data() + from, y.data() + from, count, scale.inverse, scale.step, lower, upper,
+                   overflow);
+    });
+  });
 }
 
 }  // namespace
@@ -121,18 +154,14 @@ float min_bound(const QuantParams& params) {
 
 void fake_quant(std::span<const float> x, const AmaxView& amax, const QuantParams& params, std::span<float> y,
                 int threads) {
-  check_sizes(amax, x.size(), y.size());
-  const float upper = max_bound(params.num_bits, params.is_unsigned);
-  if (params.arithmetic == Arithmetic::kToolkit)
-    return toolkit_forward(x, amax, toolkit_scales(amax, upper), true, params, y, threads);
-  const Kernels& table = kernels();
-  const float infinity = std::numeric_limits<float>::infinity();
-  const float overflow = params.arithmetic == Arithmetic::kAffineSaturating ? infinity : -infinity;
-  const float lower = min_bound(params);
-  over_all(amax, threads, [&](size_t at, size_t n, size_t c) {
-    const AffineScale scale = affine_scale(amax.values[c], upper);
-    table.affine(x.data() + at, y.data() + at, n, scale.inverse, scale.step, lower, upper, overflow);
-  });
+  forward(x, amax, params, y, nullptr, threads);
+}
+
+void fake_quant_marked(std::span<const float> x, const AmaxView& amax, const QuantParams& params,
+                       std::span<float> y, std::span<uint8_t> mask, int threads) {
+  if (mask.size() < (x.size() + 7) / 8)
+    fail("[fake_quant] a mask of {} bytes is too short for {} elements", mask.size(), x.size());
+  forward(x, amax, params, y, mask.data(), threads);
 }
 
 void fake_quant_backward(std::span<const float> x, const AmaxView& amax, const QuantParams& params,
@@ -159,7 +188,7 @@ void tensor_quant(std::span<const float> x, const AmaxView& amax, const QuantPar
   if (scale.size() != amax.channels)
     fail("[tensor_quant] scale needs {} values, got {}", amax.channels, scale.size());
   const Scales scales = toolkit_scales(amax, max_bound(params.num_bits, params.is_unsigned));
-  toolkit_forward(x, amax, scales, false, params, q, threads);
+  toolkit_forward(x, amax, scales, false, params, q, nullptr, threads);
   std::copy(scales.divide.begin(), scales.divide.end(), scale.begin());
 }
 

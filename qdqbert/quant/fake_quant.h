@@ -68,6 +68,11 @@ AmaxView lay_amax(const FloatArray& amax, const Shape& x, Arithmetic arithmetic)
 void fake_quant(std::span<const float> x, const AmaxView& amax, const QuantParams& params, std::span<float> y,
                 int threads = 0);
 
+/// fake_quant, and bit i of `mask` (bit b is bit b % 8 of byte b / 8, ceil(count / 8) bytes) says whether the
+/// gradient passes element i. y may be x.
+void fake_quant_marked(std::span<const float> x, const AmaxView& amax, const QuantParams& params,
+                       std::span<float> y, std::span<uint8_t> mask, int threads = 0);
+
 /// grad_x = grad_y where the gradient passes, else 0. grad_x may be grad_y. `x` is the input of the forward.
 void fake_quant_backward(std::span<const float> x, const AmaxView& amax, const QuantParams& params,
                          std::span<const float> grad_y, std::span<float> grad_x, int threads = 0);

@@ -53,6 +53,12 @@ struct Kernels {
   /// out = lower <= rne(x * inverse) <= upper ? g : 0. out may be g.
   void (*pass_affine)(const float* x, const float* g, float* out, size_t n, float inverse, float lower,
                       float upper);
+  /// Sets bit (offset + i) of `mask` (bit b is bit b % 8 of byte b / 8) to whether pass_inside would pass
+  /// element i. Other bits stay; bytes without such bits are not touched.
+  void (*mark_inside)(const float* x, size_t n, float amax, uint8_t* mask, size_t offset);
+  /// The same for pass_affine.
+  void (*mark_affine)(const float* x, size_t n, float inverse, float lower, float upper, uint8_t* mask,
+                      size_t offset);
   Magnitudes (*magnitudes)(const float* x, size_t n);
   /// Adds to counts[table * rule.bins + bin], kCountTables tables; n < 2^31. x must not hold NaN.
   void (*count)(const float* x, size_t n, const BinRule* rule, uint32_t* counts);

@@ -91,6 +91,50 @@ void pass_affine(const float* x, const float* g, float* out, size_t n, float inv
   }
 }
 
+// Elements before bit `offset` reaches a byte, and the bits themselves where they are not whole bytes.
+size_t bits_before_byte(size_t offset, size_t n) {
+  const size_t before = (8 - offset % 8) % 8;
+  return before < n ? before : n;
+}
+
+void put_bits(uint8_t* mask, size_t offset, size_t count, unsigned bits) {
+  const unsigned where = ((1u << count) - 1) << offset % 8;
+  mask[offset / 8] = static_cast<uint8_t>((mask[offset / 8] & ~where) | (bits << offset % 8 & where));
+}
+
+/// `passes(v)`: all bits of a lane are set where the gradient passes.
+template <class Passes>
+inline __attribute__((always_inline)) void mark(const float* x, size_t n, uint8_t* mask, size_t offset,
+                                                const Passes& passes) {
+  const auto some = [&](size_t at, size_t count) __attribute__((always_inline)) {
+    const __m256 v = _mm256_maskload_ps(x + at, tail_mask(count));
+    put_bits(mask, offset + at, count, static_cast<unsigned>(_mm256_movemask_ps(passes(v))));
+  };
+  size_t i = bits_before_byte(offset, n);
+  if (i > 0) some(0, i);
+  for (; i + 8 <= n; i += 8)
+    mask[(offset + i) / 8] = static_cast<uint8_t>(_mm256_movemask_ps(passes(_mm256_loadu_ps(x + i))));
+  if (i < n) some(i, n - i);
+}
+
+void mark_inside(const float* x, size_t n, float amax, uint8_t* mask, size_t offset) {
+  const __m256 limit = _mm256_set1_ps(amax);
+  mark(
+      x, n, mask, offset, [&](__m256 v) __attribute__((always_inline)) {
+        return _mm256_cmp_ps(magnitude_of(v), limit, _CMP_LE_OQ);
+      });
+}
+
+void mark_affine(const float* x, size_t n, float inverse, float lower, float upper, uint8_t* mask,
+                 size_t offset) {
+  const __m256 inv = _mm256_set1_ps(inverse), lo = _mm256_set1_ps(lower), hi = _mm256_set1_ps(upper);
+  mark(
+      x, n, mask, offset, [&](__m256 v) __attribute__((always_inline)) {
+        const __m256 r = _mm256_round_ps(_mm256_mul_ps(v, inv), kNearest);
+        return _mm256_and_ps(_mm256_cmp_ps(lo, r, _CMP_LE_OQ), _mm256_cmp_ps(r, hi, _CMP_LE_OQ));
+      });
+}
+
 Magnitudes magnitudes(const float* x, size_t n) {
   const __m256 zero = _mm256_setzero_ps(), infinity = _mm256_set1_ps(__builtin_inff());
   __m256 largest[2] = {zero, zero}, smallest[2] = {infinity, infinity};
@@ -187,6 +231,7 @@ void count(const float* x, size_t n, const BinRule* rule, uint32_t* counts) {
 
 }  // namespace
 
-const Kernels kKernelsAvx2 = {"avx2", quantize, affine, pass_inside, pass_affine, magnitudes, count};
+const Kernels kKernelsAvx2 = {"avx2",      quantize,    affine,     pass_inside, pass_affine,
+                              mark_inside, mark_affine, magnitudes, count};
 
 }  // namespace qdqbert::quant

@@ -94,6 +94,54 @@ void pass_affine(const float* x, const float* g, float* out, size_t n, float inv
   if (i < n) _mm512_mask_storeu_ps(out + i, lanes(n - i), some(i, lanes(n - i)));
 }
 
+// Elements before bit `offset` reaches a byte, and the bits themselves where they are not whole bytes.
+size_t bits_before_byte(size_t offset, size_t n) {
+  const size_t before = (8 - offset % 8) % 8;
+  return before < n ? before : n;
+}
+
+void put_bits(uint8_t* mask, size_t offset, size_t count, unsigned bits) {
+  const unsigned where = ((1u << count) - 1) << offset % 8;
+  mask[offset / 8] = static_cast<uint8_t>((mask[offset / 8] & ~where) | (bits << offset % 8 & where));
+}
+
+void put_word(uint8_t* bytes, unsigned bits) {
+  const uint16_t word = static_cast<uint16_t>(bits);
+  __builtin_memcpy(bytes, &word, sizeof(word));
+}
+
+/// `passes(v)`: the bits of sixteen elements.
+template <class Passes>
+inline __attribute__((always_inline)) void mark(const float* x, size_t n, uint8_t* mask, size_t offset,
+                                                const Passes& passes) {
+  const auto some = [&](size_t at, size_t count) __attribute__((always_inline)) {
+    put_bits(mask, offset + at, count, passes(_mm512_maskz_loadu_ps(lanes(count), x + at)));
+  };
+  size_t i = bits_before_byte(offset, n);
+  if (i > 0) some(0, i);
+  for (; i + 16 <= n; i += 16) put_word(mask + (offset + i) / 8, passes(_mm512_loadu_ps(x + i)));
+  for (; i < n; i += 8) some(i, n - i < 8 ? n - i : 8);
+}
+
+void mark_inside(const float* x, size_t n, float amax, uint8_t* mask, size_t offset) {
+  const __m512 limit = _mm512_set1_ps(amax);
+  mark(
+      x, n, mask, offset, [&](__m512 v) __attribute__((always_inline)) {
+        return static_cast<unsigned>(_mm512_cmp_ps_mask(_mm512_abs_ps(v), limit, _CMP_LE_OQ));
+      });
+}
+
+void mark_affine(const float* x, size_t n, float inverse, float lower, float upper, uint8_t* mask,
+                 size_t offset) {
+  const __m512 inv = _mm512_set1_ps(inverse), lo = _mm512_set1_ps(lower), hi = _mm512_set1_ps(upper);
+  mark(
+      x, n, mask, offset, [&](__m512 v) __attribute__((always_inline)) {
+        const __m512 r = _mm512_roundscale_ps(_mm512_mul_ps(v, inv), kNearest);
+        const __mmask16 above = _mm512_cmp_ps_mask(lo, r, _CMP_LE_OQ);
+        return static_cast<unsigned>(_mm512_mask_cmp_ps_mask(above, r, hi, _CMP_LE_OQ));
+      });
+}
+
 struct Extremes {
   __m512 largest, smallest;
   unsigned zero, negative, nan;
@@ -187,6 +235,7 @@ void count(const float* x, size_t n, const BinRule* rule, uint32_t* counts) {
 
 }  // namespace
 
-const Kernels kKernelsAvx512 = {"avx512", quantize, affine, pass_inside, pass_affine, magnitudes, count};
+const Kernels kKernelsAvx512 = {"avx512",    quantize,    affine,     pass_inside, pass_affine,
+                                mark_inside, mark_affine, magnitudes, count};
 
 }  // namespace qdqbert::quant

@@ -57,6 +57,23 @@ void pass_affine(const float* x, const float* g, float* out, size_t n, float inv
   }
 }
 
+void put_bit(uint8_t* mask, size_t position, bool value) {
+  const unsigned bit = 1u << position % 8;
+  mask[position / 8] = static_cast<uint8_t>(value ? mask[position / 8] | bit : mask[position / 8] & ~bit);
+}
+
+void mark_inside(const float* x, size_t n, float amax, uint8_t* mask, size_t offset) {
+  for (size_t i = 0; i < n; ++i) put_bit(mask, offset + i, std::fabs(x[i]) <= amax);
+}
+
+void mark_affine(const float* x, size_t n, float inverse, float lower, float upper, uint8_t* mask,
+                 size_t offset) {
+  for (size_t i = 0; i < n; ++i) {
+    const float r = round_to_even(x[i] * inverse);
+    put_bit(mask, offset + i, lower <= r && r <= upper);
+  }
+}
+
 Magnitudes magnitudes(const float* x, size_t n) {
   Magnitudes found{0.0f, std::numeric_limits<float>::infinity(), false, false, false};
   for (size_t i = 0; i < n; ++i) {
@@ -86,6 +103,7 @@ void count(const float* x, size_t n, const BinRule* rule, uint32_t* counts) {
 
 }  // namespace
 
-const Kernels kKernelsRef = {"ref", quantize, affine, pass_inside, pass_affine, magnitudes, count};
+const Kernels kKernelsRef = {"ref",       quantize,    affine,     pass_inside, pass_affine,
+                             mark_inside, mark_affine, magnitudes, count};
 
 }  // namespace qdqbert::quant

@@ -135,6 +135,38 @@ TEST_P(EveryTable, Gradients) {
   }
 }
 
+TEST_P(EveryTable, MarksWhereGradientsPass) {
+  const std::vector<float> x = inputs(127 / 0.7f, 1005);
+  const std::vector<float> ones(x.size(), 1.0f);
+  for (const float amax : {0.7f, 0.0f, kInfinity, kNan}) {
+    for (const bool affine : {false, true}) {
+      std::vector<float> passed(x.size());
+      if (affine) {
+        kKernelsRef.pass_affine(x.data(), ones.data(), passed.data(), x.size(), 127 / amax, -128, 127);
+      } else {
+        kKernelsRef.pass_inside(x.data(), ones.data(), passed.data(), x.size(), amax);
+      }
+      for (size_t offset = 0; offset < 19; ++offset) {
+        for (const size_t n : {size_t{1}, size_t{7}, size_t{16}, size_t{45}, x.size()}) {
+          const uint8_t before = offset % 2 ? 0xff : 0;
+          std::vector<uint8_t> mask((offset + n) / 8 + 2, before);
+          if (affine) {
+            GetParam()->mark_affine(x.data(), n, 127 / amax, -128, 127, mask.data(), offset);
+          } else {
+            GetParam()->mark_inside(x.data(), n, amax, mask.data(), offset);
+          }
+          for (size_t b = 0; b < mask.size() * 8; ++b) {
+            const bool bit = mask[b / 8] >> b % 8 & 1;
+            const bool ours = b >= offset && b < offset + n;
+            ASSERT_EQ(bit, ours ? passed[b - offset] == 1 : before != 0)
+                << amax << " " << offset << " " << n << " " << b;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(EveryTable, Magnitudes) {
   std::mt19937 random(seed());
   const std::vector<float> pool = {0.0f,       -0.0f,  1.0f,    -2.0f, kNan, kInfinity,

@@ -57,11 +57,19 @@ INLINE uint32_t signs(I v) {
 }
 INLINE F f_load_partial(const float* p, size_t count) {
   F v = {};
-  __builtin_memcpy(&v, p, (count < 16 ? count : 16) * sizeof(float));
+  if (count >= 16) {
+    __builtin_memcpy(&v, p, sizeof(v));
+  } else {
+    __builtin_memcpy(&v, p, count * sizeof(float));
+  }
   return v;
 }
 INLINE void f_store_partial(float* p, F v, size_t count) {
-  __builtin_memcpy(p, &v, (count < 16 ? count : 16) * sizeof(float));
+  if (count >= 16) {
+    __builtin_memcpy(p, &v, sizeof(v));
+  } else {
+    __builtin_memcpy(p, &v, count * sizeof(float));
+  }
 }
 INLINE void multiply_wide(U a, uint32_t factor, U* high, U* low) {
   __m256i in[2], high_half[2], low_half[2];
@@ -82,6 +90,8 @@ INLINE void multiply_wide(U a, uint32_t factor, U* high, U* low) {
 
 }  // namespace
 
-const RowKernels kRowKernelsAvx2 = {"avx2", random_mask, apply_mask};
+const RowKernels kRowKernelsAvx2 = {"avx2",          random_mask, apply_mask,          gelu,
+                                    gelu_backward,   layer_norm,  layer_norm_backward, softmax,
+                                    softmax_backward};
 
 }  // namespace qdqbert::nn

@@ -49,6 +49,8 @@ INLINE void multiply_wide(U a, uint32_t factor, U* high, U* low) {
 
 }  // namespace
 
-const RowKernels kRowKernelsAvx512 = {"avx512", random_mask, apply_mask};
+const RowKernels kRowKernelsAvx512 = {"avx512",        random_mask, apply_mask,          gelu,
+                                      gelu_backward,   layer_norm,  layer_norm_backward, softmax,
+                                      softmax_backward};
 
 }  // namespace qdqbert::nn

@@ -1,0 +1,163 @@
+// Seconds of one training step (forward, loss, backward, clipping, AdamW) of a question answering model,
+// dropout on. usage: train_step [--model DIRECTORY | --shape minilm-l6] [--mode qat|float] [--bf16 0|1]
+// [--batch 32]
+// [--length 176] [--threads 2] [--steps 5] [--checkpointing 0|1] [--serve 1]
+// With --serve 1 another program sets the pace (train_step_with_pytorch.py): each line on standard input runs
+// one step and is answered by its seconds, its loss and the largest resident size so far in MiB.
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <map>
+
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/base/file.h"
+#include "qdqbert/model/load_weights.h"
+#include "qdqbert/nn/autocast.h"
+#include "qdqbert/nn/block_cache.h"
+#include "qdqbert/nn/dropout.h"
+
+namespace {
+
+using namespace qdqbert;
+using Flags = std::map<std::string, std::string>;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double peak_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
+}
+
+class Run {
+ public:
+  explicit Run(const Flags& flags) : bf16_(flags.at("--bf16") == "1") {
+    constexpr const char* kClass = "QDQBertForQuestionAnswering";
+    if (!flags.at("--model").empty()) {
+      model_ = model::load_model(kClass, flags.at("--model")).model;
+    } else {
+      const auto shape = io::builtin_config(flags.at("--shape"));
+      if (!shape) fail<UsageError>("[benchmark] there is no shape {}", flags.at("--shape"));
+      model_ = model::make_model(kClass, *shape);
+      model_->init_weights(1);
+    }
+    const int64_t batch = std::stoll(flags.at("--batch")), length = std::stoll(flags.at("--length"));
+    // Token ids that another program can make as well.
+    const at::Tensor at = at::arange(batch * length, at::kLong);
+    inputs_.input_ids =
+        ((at * 7919).remainder(model_->config().vocab_size - 1000) + 1000).view({batch, length});
+    inputs_.attention_mask = at::ones_like(inputs_.input_ids);
+    inputs_.start_positions = at::arange(batch, at::kLong).remainder(length);
+    inputs_.end_positions = (inputs_.start_positions + 3).remainder(length);
+    options_.gradient_checkpointing = flags.at("--checkpointing") == "1";
+    prepare_quantizers(flags.at("--mode") == "qat");
+    model_->train();
+    for (const at::Tensor& parameter : model_->parameters()) {
+      first_.push_back(at::zeros_like(parameter));
+      second_.push_back(at::zeros_like(parameter));
+    }
+  }
+
+  double step() {
+    nn::begin_dropout(1, static_cast<uint64_t>(steps_));
+    at::Tensor loss;
+    {
+      std::optional<nn::Bf16Autocast> autocast;
+      if (bf16_) autocast.emplace();
+      loss = model_->forward(inputs_, options_).loss;
+    }
+    loss.backward();
+    update();
+    return loss.item<double>();
+  }
+
+ private:
+  void prepare_quantizers(bool quantize) {
+    const at::NoGradGuard no_grad;
+    for (const auto& item : model_->named_quantizers()) {
+      if (!quantize) {
+        item.quantizer->disable();
+        continue;
+      }
+      item.quantizer->disable_quant();
+      item.quantizer->enable_calib();
+    }
+    if (!quantize) return;
+    model_->forward(inputs_);
+    for (const auto& item : model_->named_quantizers()) {
+      item.quantizer->load_calib_amax();
+      item.quantizer->enable_quant();
+      item.quantizer->disable_calib();
+    }
+  }
+
+  void update() {
+    const at::NoGradGuard no_grad;
+    constexpr double kRate = 1e-6, kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+    ++steps_;
+    const auto parameters = model_->parameters();
+    double squares = 0;
+    for (const at::Tensor& p : parameters) {
+      if (p.grad().defined()) squares += std::pow(p.grad().norm().item<double>(), 2);
+    }
+    const double factor = std::min(1.0, 1.0 / (std::sqrt(squares) + 1e-6));
+    const double correction = std::sqrt(1 - std::pow(kBeta2, steps_)) / (1 - std::pow(kBeta1, steps_));
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      at::Tensor p = parameters[i];
+      if (!p.grad().defined()) continue;
+      at::Tensor g = p.grad();
+      g.mul_(factor);
+      first_[i].mul_(kBeta1).add_(g, 1 - kBeta1);
+      second_[i].mul_(kBeta2).addcmul_(g, g, 1 - kBeta2);
+      p.addcdiv_(first_[i], second_[i].sqrt().add_(kEpsilon), -kRate * correction);
+      p.mutable_grad() = at::Tensor();
+    }
+  }
+
+  bool bf16_;
+  std::shared_ptr<model::PreTrainedModel> model_;
+  model::ModelInputs inputs_;
+  model::ForwardOptions options_;
+  std::vector<at::Tensor> first_, second_;
+  int64_t steps_ = 0;
+};
+
+int run(const Flags& flags) {
+  at::set_num_threads(std::stoi(flags.at("--threads")));
+  nn::cache_large_tensors();
+  Run steps(flags);
+  const auto timed = [&] {
+    const double start = now(), loss = steps.step();
+    std::printf("%.4f %.9g %.0f\n", now() - start, loss, peak_mib());
+    std::fflush(stdout);
+  };
+  if (flags.at("--serve") == "1") {
+    for (std::string line; std::getline(std::cin, line);) timed();
+  } else {
+    for (int i = 0; i < std::stoi(flags.at("--steps")); ++i) timed();
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags = {{"--shape", "minilm-l6"}, {"--model", ""},     {"--mode", "qat"},  {"--bf16", "0"},
+                 {"--batch", "32"},        {"--length", "176"}, {"--threads", "2"}, {"--steps", "5"},
+                 {"--checkpointing", "0"}, {"--serve", ""}};
+  try {
+    for (int i = 1; i < argc; i += 2) {
+      if (!flags.contains(argv[i]) || i + 1 == argc) fail<UsageError>("[benchmark] unknown flag {}", argv[i]);
+      flags[argv[i]] = argv[i + 1];
+    }
+    return run(flags);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
+  }
+}
