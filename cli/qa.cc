@@ -272,7 +272,7 @@ class QaRun {
           unanswered, examples.size());
     tasks::SquadFeatures features = features_of(examples, true);
     if (o_.data.max_train_samples) features.truncate(static_cast<size_t>(*o_.data.max_train_samples));
-    train::SquadTrainingData data(features);
+    train::SquadTrainingData data(features, o_.run.fp16 && !o_.data.pad_to_max_length ? 8 : 1);
 
     const nn::QuantDefaults defaults = train::quant_defaults(o_.quant);
     if (o_.training.learn_amax) model_ = with_learned_ranges(*model_, defaults);

@@ -36,12 +36,16 @@ void flush_directory(const fs::path& directory) {
 
 /// Under a name that nobody takes for a checkpoint, so that a removal that is interrupted leaves none that is
 /// half.
-void remove_checkpoint(const fs::path& directory) {
+fs::path hide_checkpoint(const fs::path& directory) {
   const fs::path hidden =
       directory.parent_path() / (std::string(kRemoving) + std::to_string(*checkpoint_step(directory)));
   fs::remove_all(hidden);
   fs::rename(directory, hidden);
-  fs::remove_all(hidden);
+  return hidden;
+}
+
+void remove_checkpoint(const fs::path& directory) {
+  fs::remove_all(hide_checkpoint(directory));
 }
 
 std::vector<fs::path> checkpoints(const fs::path& output) {
@@ -85,10 +89,12 @@ fs::path write_checkpoint(const fs::path& output, int64_t step,
     fill(hidden.path);
     flush_directory(hidden.path);
     const fs::path target = output / (std::string(kPrefix) + std::to_string(step));
-    if (fs::exists(target)) remove_checkpoint(target);
+    std::optional<fs::path> before;
+    if (fs::exists(target)) before = hide_checkpoint(target);
     fs::rename(hidden.path, target);
     hidden.keep = true;
     flush_directory(output);
+    if (before) fs::remove_all(*before);
     return target;
   } catch (const fs::filesystem_error& error) {
     fail<SystemError>("[checkpoint] step {} could not be saved in {}: {}", step, output.string(),

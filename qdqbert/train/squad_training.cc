@@ -11,6 +11,7 @@ model::ModelInputs SquadTrainingData::batch(std::span<const int64_t> samples, in
   const std::vector<size_t> rows(samples.begin(), samples.end());
   size_t width = 0;
   for (const size_t row : rows) width = std::max(width, features_.width(row));
+  width = (width + multiple_ - 1) / multiple_ * multiple_;
   model::ModelInputs inputs = batch_of(features_, rows, width);
   inputs.start_positions = at::empty({static_cast<int64_t>(rows.size())}, at::kLong);
   inputs.end_positions = at::empty({static_cast<int64_t>(rows.size())}, at::kLong);

@@ -8,8 +8,10 @@ namespace qdqbert::train {
 
 class SquadTrainingData : public TrainingData {
  public:
-  /// `features` have labels and outlive this object.
-  explicit SquadTrainingData(const tasks::SquadFeatures& features) : features_(features) {}
+  /// `features` have labels and outlive this object. Widths of batches are rounded up to a multiple of
+  /// `multiple`, as the original does in half precision when it pads to the longest sample.
+  explicit SquadTrainingData(const tasks::SquadFeatures& features, size_t multiple = 1)
+      : features_(features), multiple_(multiple) {}
 
   int64_t size() const override { return static_cast<int64_t>(features_.size()); }
   int64_t length(int64_t sample) const override { return features_[static_cast<size_t>(sample)].length; }
@@ -20,6 +22,7 @@ class SquadTrainingData : public TrainingData {
 
  private:
   const tasks::SquadFeatures& features_;
+  size_t multiple_;
 };
 
 }  // namespace qdqbert::train

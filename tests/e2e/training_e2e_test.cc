@@ -234,6 +234,22 @@ TEST_F(TrainingTest, InterruptLeavesACheckpoint) {
   EXPECT_TRUE(bytes_of(whole) == bytes_of(output)) << "weights differ";
 }
 
+TEST_F(TrainingTest, LearnedRangesAreResumed) {
+  const std::string calib = calibrated(), whole = scratch_ / "whole", output = scratch_ / "stopped";
+  const Words flags = {
+      "--learn-amax", "--freeze_amax_after", "0.7", "--learning_rate", "1e-3", "--max_steps",
+      "12",           "--save_steps",        "0",   "--logging_steps", "1",    "--pad_to_max_length",
+      "false",        "--group_by_length"};
+  trained(calib, whole, flags);
+  CommandOptions options;
+  options.interrupt_at = "step 3/";
+  EXPECT_EQ(train(calib, output, flags, options).code, 1);
+  ASSERT_EQ(checkpoints_in(output), 1);
+  trained(calib, output, flags);
+  EXPECT_EQ(traces_of(whole), traces_of(output));
+  EXPECT_TRUE(bytes_of(whole) == bytes_of(output)) << "weights or ranges differ";
+}
+
 TEST_F(TrainingTest, BestModelAndEarlyStopping) {
   const std::string output = scratch_ / "best";
   const Words flags = {"--quant-disable",
