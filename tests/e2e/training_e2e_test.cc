@@ -281,6 +281,18 @@ TEST_F(TrainingTest, BestModelAndEarlyStopping) {
   EXPECT_GE(checkpoints_in(output), 1);
 }
 
+TEST_F(TrainingTest, ThreadsDoNotChangeTheResult) {
+  const std::string calib = calibrated();
+  const Words flags = {"--learning_rate", "1e-3", "--max_steps",  "12",
+                       "--logging_steps", "1",    "--save_steps", "0"};
+  Words one = flags;
+  one.insert(one.end(), {"--threads", "1"});
+  trained(calib, scratch_ / "two", flags);
+  trained(calib, scratch_ / "one", one);
+  EXPECT_EQ(traces_of(scratch_ / "two"), traces_of(scratch_ / "one"));
+  EXPECT_TRUE(bytes_of(scratch_ / "two") == bytes_of(scratch_ / "one")) << "weights differ";
+}
+
 TEST_F(TrainingTest, DistillationWithQuantization) {
   const std::string calib = calibrated(), teacher = scratch_ / "teacher", output = scratch_ / "student";
   trained(model_, teacher,
