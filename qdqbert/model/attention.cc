@@ -158,15 +158,15 @@ SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Te
   check_masks(mask, head_mask, q.size(1), k.dim() == 4 ? k.size(2) : k.size(1));
   const bool flat = k.dim() == 3 && splits_freely(*matmul_q_input_quantizer) &&
                     splits_freely(*matmul_k_input_quantizer) && splits_freely(*matmul_v_input_quantizer);
-  const bool drops = is_training() && dropout_ > 0;
-  if (flat && !relative && !drops && context.tap == nullptr && nn::is_plain_float({q, k, v})) {
+  if (flat && !relative && context.tap == nullptr) {
     AttentionOperands operands{quantize(*matmul_q_input_quantizer, q, context, true),
                                quantize(*matmul_k_input_quantizer, k, context, !is_decoder_),
                                quantize(*matmul_v_input_quantizer, v, context, !is_decoder_),
                                mask,
                                head_mask,
-                               heads_};
-    if (can_fuse(operands)) {
+                               heads_,
+                               is_training() ? dropout_ : 0};
+    if (can_fuse(operands, *matmul_a_input_quantizer, context)) {
       FusedAttention fused = fused_attention(operands, *matmul_a_input_quantizer, context);
       result.context = fused.context;
       result.probabilities = fused.probabilities;

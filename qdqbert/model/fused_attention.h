@@ -1,5 +1,5 @@
-// Attention head by head without gradients: scores stay in the cache from the product to the quantized
-// probabilities.
+// Attention head by head: scores stay in the cache from the product to the quantized probabilities, and are
+// computed again for the gradient instead of being kept.
 #pragma once
 
 #include "qdqbert/model/attention.h"
@@ -12,16 +12,21 @@ struct AttentionOperands {
   at::Tensor mask;       ///< additive, broadcast to [B, A, S, K]; undefined: none
   at::Tensor head_mask;  ///< A values; undefined: none
   int64_t heads;
+  double dropout = 0;  ///< of the probabilities
 };
 
-/// Whether fused_attention() can stand for the general path: float32 on the CPU without gradients, contiguous
-/// operands in the layout above.
-bool can_fuse(const AttentionOperands& operands);
+/// Whether fused_attention() can stand for the general path: float32 on the CPU, operands in the layout
+/// above, masks that do not learn, and, where q, k or v do, nobody who wants the probabilities or a quantizer
+/// that needs them all.
+bool can_fuse(const AttentionOperands& operands, const nn::TensorQuantizer& probability_quantizer,
+              const LayerContext& context);
 
 struct FusedAttention {
   at::Tensor context;        ///< [B, S, A * d]
   at::Tensor probabilities;  ///< [B, A, S, K] before quantization, when asked for
 };
+/// The same bits for any number of threads, with gradients as without. Takes the next dropout mask when
+/// dropout > 0.
 FusedAttention fused_attention(const AttentionOperands& operands, nn::TensorQuantizer& probability_quantizer,
                                const LayerContext& context);
 

@@ -195,6 +195,14 @@ void gemm(GemmShape shape, const float* a, int64_t lda, const float* b, int64_t 
       shape);
 }
 
+void multiply_here(GemmShape s, Operand a, Operand b, float* c, int64_t ldc) {
+  const OneThread one;
+  check(dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', s.m, s.n, s.k, 1.0F,
+                   static_cast<const float*>(a.data), a.ld, static_cast<const float*>(b.data), b.ld, 0.0F, c,
+                   ldc),
+        s);
+}
+
 void multiply(GemmShape s, Operand a, Operand b, const float* bias, float* c, Precision precision) {
   // A sum over many rows with a small result, as gradients of weights are, is cut along the sum.
   constexpr int64_t kLongSum = 2048;
@@ -232,6 +240,10 @@ bool has_bf16_gemm() {
 }
 
 void gemm(GemmShape, const float*, int64_t, const float*, int64_t, bool, float, float*, int64_t) {
+  fail<Error>("[gemm] this build has no oneDNN");
+}
+
+void multiply_here(GemmShape, Operand, Operand, float*, int64_t) {
   fail<Error>("[gemm] this build has no oneDNN");
 }
 

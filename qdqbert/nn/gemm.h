@@ -36,6 +36,8 @@ enum class Precision {
 /// added in order. Needs has_gemm(), and has_bf16_gemm() for kBf16.
 void multiply(GemmShape shape, Operand a, Operand b, const float* bias, float* c,
               Precision precision = Precision::kFloat32);
+/// c [m, n] = a b in float32 on the calling thread alone, c with its leading dimension.
+void multiply_here(GemmShape shape, Operand a, Operand b, float* c, int64_t ldc);
 /// Whether this processor multiplies BF16 without converting it first.
 bool has_bf16_gemm();
 

@@ -18,6 +18,22 @@ std::optional<PartQuantizer> PartQuantizer::of(const TensorQuantizer& quantizer,
   return part;
 }
 
+std::vector<double> PartQuantizer::numbers() const {
+  if (!params_) return {};
+  return {static_cast<double>(params_->num_bits), params_->is_unsigned ? 1.0 : 0.0,
+          params_->narrow_range ? 1.0 : 0.0, static_cast<double>(params_->arithmetic),
+          static_cast<double>(amax_)};
+}
+
+PartQuantizer PartQuantizer::from(const std::vector<double>& numbers) {
+  PartQuantizer part;
+  if (numbers.empty()) return part;
+  part.params_ = quant::QuantParams{static_cast<int>(numbers[0]), numbers[1] != 0, numbers[2] != 0,
+                                    static_cast<quant::Arithmetic>(static_cast<int>(numbers[3]))};
+  part.amax_ = static_cast<float>(numbers[4]);
+  return part;
+}
+
 void PartQuantizer::run(const float* x, size_t count, float* y, uint8_t* passes) const {
   const auto view = quant::AmaxView::per_tensor(amax_, count);
   if (passes == nullptr) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "qdqbert/nn/tensor_quantizer.h"
 
@@ -12,6 +13,10 @@ class PartQuantizer {
  public:
   /// nullopt when the quantizer calibrates, learns, checks signs, or has several ranges or a dynamic one.
   static std::optional<PartQuantizer> of(const TensorQuantizer& quantizer, quant::Arithmetic arithmetic);
+
+  /// The same quantizer as numbers, which a node of the graph can keep.
+  std::vector<double> numbers() const;
+  static PartQuantizer from(const std::vector<double>& numbers);
 
   /// Hands its input through; run() must not be called.
   bool is_inert() const { return !params_; }

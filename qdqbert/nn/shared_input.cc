@@ -28,7 +28,7 @@ bool shares(const TensorQuantizer& quantizer) {
 
 at::Tensor SharedInput::quantize(TensorQuantizer& quantizer, quant::Arithmetic arithmetic) {
   const QuantCall call{arithmetic, /*may_overwrite=*/false};
-  if (at::GradMode::is_enabled() || !shares(quantizer)) return quantizer.forward(x_, call);
+  if (!shares(quantizer)) return quantizer.forward(x_, call);
   const quant::QuantParams params = quantizer.params(arithmetic);
   const std::optional<float> amax =
       quantizer.has_amax() ? std::optional<float>(quantizer.amax().item<float>()) : std::nullopt;

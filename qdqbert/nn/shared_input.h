@@ -9,9 +9,9 @@
 
 namespace qdqbert::nn {
 
-/// Lives for one use of `x`, which must not change meanwhile. Without gradients quantizers whose parameters
-/// agree and whose scalar ranges have equal bits (or are both dynamic) share one result; otherwise every call
-/// computes.
+/// Lives for one use of `x`, which must not change meanwhile. Quantizers whose parameters agree and whose
+/// scalar ranges have equal bits (or are both dynamic) share one result, whose gradient is then summed before
+/// it passes the quantizer once; otherwise every call computes.
 class SharedInput {
  public:
   explicit SharedInput(at::Tensor x) : x_(std::move(x)) {}
