@@ -45,16 +45,22 @@ class Continuation {
     }
     std::vector<engine::TextCache*> pointers;
     for (engine::TextCache& cache : caches_) pointers.push_back(&cache);
-    const engine::PackedTexts batch{ids, {}, offsets, 0, {}, {}};
+    std::vector<uint32_t> ends;
+    for (size_t r = 0; r < step.rows; ++r) ends.push_back(offsets[r + 1] - 1);
+    engine::PackedTexts batch{ids, {}, offsets, 0, {}, {}, {}};
+    batch.wanted = ends;
     const std::vector<engine::Output> outputs = cached_ ? session_.run(batch, pointers) : session_.run(batch);
     const engine::Output& logits = outputs.at(output_);
     const auto words = static_cast<size_t>(logits.shape.back());
-    if (logits.shape.size() != 2 || logits.values.size() != ids.size() * words)
+    // A vocabulary of few words is computed for all tokens.
+    const size_t rows = words > 0 ? logits.values.size() / words : 0;
+    if (logits.shape.size() != 2 || (rows != ends.size() && rows != ids.size()))
       fail("[generation] {} has shape {} for {} tokens, a row of logits for each is needed", logits.name,
            to_string(logits.shape), ids.size());
     last_.resize(step.rows * words);
     for (size_t r = 0; r < step.rows; ++r)
-      std::copy_n(logits.values.data() + (offsets[r + 1] - 1) * words, words, last_.data() + r * words);
+      std::copy_n(logits.values.data() + (rows == ends.size() ? r : ends[r]) * words, words,
+                  last_.data() + r * words);
     return last_;
   }
 

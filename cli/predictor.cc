@@ -218,12 +218,18 @@ class FillMask : public ModelPredictor {
     return made;
   }
 
+  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
+                              const std::function<void()>& look) const override {
+    std::vector<std::vector<uint32_t>> masks;
+    for (const text::Encoding* text : texts) masks.push_back(masks_of(*text));
+    return model_.run_tokens(texts, masks, look);
+  }
+
   Json answer(const TextRequest&, std::span<const text::Encoding> texts,
               std::span<const TextOutput> outputs) const override {
     Json masks = Json::array();
-    for (size_t t = 0; t < texts[0].ids.size(); ++t) {
-      if (texts[0].ids[t] != tokenizer_.mask_id()) continue;
-      const std::vector<double> scores = softmax(outputs[0].row(t));
+    for (const uint32_t t : masks_of(texts[0])) {
+      const std::vector<double> scores = softmax(outputs[0].row(masks.size()));
       Json fillers = Json::array();
       for (const size_t id : best_first(scores, static_cast<size_t>(o_.top_k))) {
         std::vector<int32_t> filled = texts[0].ids;
@@ -247,6 +253,14 @@ class FillMask : public ModelPredictor {
             fmt::format("  {:.4f} {}\n", item.at("score").get<double>(), item.at("token").get<std::string>());
     }
     return text;
+  }
+
+ private:
+  std::vector<uint32_t> masks_of(const text::Encoding& text) const {
+    std::vector<uint32_t> places;
+    for (size_t t = 0; t < text.ids.size(); ++t)
+      if (text.ids[t] == tokenizer_.mask_id()) places.push_back(static_cast<uint32_t>(t));
+    return places;
   }
 };
 

@@ -29,25 +29,42 @@ TextModel::TextModel(const engine::Session& session, std::string name, const std
   probe.ids = {0, 0, 0};
   probe.type_ids = {0, 0, 0};
   const text::Encoding* one = &probe;
-  columns_ = run_batch({&one, 1})[0].columns;
+  columns_ = run_batch({&one, 1}, {})[0].columns;
 }
 
 std::vector<TextOutput> TextModel::run(std::span<const text::Encoding* const> texts,
                                        const std::function<void()>& look) const {
+  return run_batches(texts, {}, look);
+}
+
+std::vector<TextOutput> TextModel::run_tokens(std::span<const text::Encoding* const> texts,
+                                              std::span<const std::vector<uint32_t>> tokens,
+                                              const std::function<void()>& look) const {
+  return run_batches(texts, tokens, look);
+}
+
+std::vector<TextOutput> TextModel::run_batches(std::span<const text::Encoding* const> texts,
+                                               std::span<const std::vector<uint32_t>> tokens,
+                                               const std::function<void()>& look) const {
   std::vector<size_t> lengths;
   for (const text::Encoding* text : texts) lengths.push_back(text->ids.size());
   std::vector<TextOutput> outputs(texts.size());
   for (const std::vector<size_t>& batch : batches_by_tokens(lengths, tokens_per_batch_, !session_.packed())) {
     look();
     std::vector<const text::Encoding*> together;
-    for (const size_t i : batch) together.push_back(texts[i]);
-    std::vector<TextOutput> made = run_batch(together);
+    std::vector<const std::vector<uint32_t>*> places;
+    for (const size_t i : batch) {
+      together.push_back(texts[i]);
+      if (!tokens.empty()) places.push_back(&tokens[i]);
+    }
+    std::vector<TextOutput> made = run_batch(together, places);
     for (size_t i = 0; i < batch.size(); ++i) outputs[batch[i]] = std::move(made[i]);
   }
   return outputs;
 }
 
-std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* const> texts) const {
+std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* const> texts,
+                                             std::span<const std::vector<uint32_t>* const> places) const {
   size_t width = 0, tokens = 0;
   for (const text::Encoding* text : texts) {
     width = std::max(width, text->ids.size());
@@ -58,6 +75,7 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
   const bool packed = session_.packed();
   std::vector<engine::Output> all;
   std::vector<int32_t> ids, types, mask;
+  std::vector<uint32_t> wanted;
   if (packed) {
     std::vector<uint32_t> offsets = {0};
     for (const text::Encoding* text : texts) {
@@ -65,7 +83,11 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
       types.insert(types.end(), text->type_ids.begin(), text->type_ids.end());
       offsets.push_back(static_cast<uint32_t>(ids.size()));
     }
-    all = session_.run(engine::PackedTexts{ids, types, offsets, choices});
+    for (size_t b = 0; b < places.size(); ++b)
+      for (const uint32_t place : *places[b]) wanted.push_back(offsets[b] + place);
+    engine::PackedTexts batch{ids, types, offsets, choices, {}, {}, {}};
+    batch.wanted = wanted;
+    all = session_.run(batch);
   } else {
     for (auto* values : {&ids, &types, &mask}) values->assign(texts.size() * width, 0);
     for (size_t b = 0; b < texts.size(); ++b)
@@ -77,7 +99,12 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
     all = session_.run(engine::PaddedBatch<int32_t>{texts.size(), width, ids, mask, types, choices});
   }
   const engine::Output& output = all.at(output_);
-  const size_t rows = by_token_ ? (packed ? tokens : texts.size() * width) : texts.size();
+  // Whether the output has rows for the wanted tokens alone.
+  const bool chosen = !wanted.empty() && !output.shape.empty() &&
+                      output.shape[0] == static_cast<int64_t>(wanted.size()) && wanted.size() != tokens;
+  const size_t rows = chosen      ? wanted.size()
+                      : by_token_ ? (packed ? tokens : texts.size() * width)
+                                  : texts.size();
   const size_t leading = by_token_ && !packed ? 2 : 1;  // axes that count rows
   size_t counted = 1;
   for (size_t i = 0; i < std::min(leading, output.shape.size()); ++i)
@@ -93,11 +120,23 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
   size_t at = 0;
   for (size_t b = 0; b < texts.size(); ++b) {
     const size_t length = texts[b]->ids.size();
-    outputs[b].rows = by_token_ ? length : 1;
+    const auto take = [&](size_t first, size_t count) {
+      const auto begin = output.values.begin() + static_cast<std::ptrdiff_t>(first * columns);
+      outputs[b].values.insert(outputs[b].values.end(), begin,
+                               begin + static_cast<std::ptrdiff_t>(count * columns));
+      outputs[b].rows += count;
+    };
     outputs[b].columns = columns;
-    const auto begin = output.values.begin() + static_cast<std::ptrdiff_t>(at * columns);
-    outputs[b].values.assign(begin, begin + static_cast<std::ptrdiff_t>(outputs[b].rows * columns));
-    at += by_token_ && !packed ? width : outputs[b].rows;
+    if (chosen) {
+      take(at, places[b]->size());
+      at += places[b]->size();
+      continue;
+    }
+    if (places.empty())
+      take(at, by_token_ ? length : 1);
+    else
+      for (const uint32_t place : *places[b]) take(at + place, 1);
+    at += !by_token_ ? 1 : packed ? length : width;
   }
   return outputs;
 }

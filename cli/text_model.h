@@ -34,12 +34,24 @@ class TextModel {
   /// Of a row.
   size_t columns() const { return columns_; }
 
+  /// The same for some tokens of each text, places within it in ascending order; at least one a text. Of
+  /// models that make a score for each word of a vocabulary, nothing else is computed where the session can
+  /// run without padding.
+  std::vector<TextOutput> run_tokens(std::span<const text::Encoding* const> texts,
+                                     std::span<const std::vector<uint32_t>> tokens,
+                                     const std::function<void()>& look) const;
+
   /// Outputs in the order of the texts. `look` is called before each batch and may throw.
   std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
                               const std::function<void()>& look) const;
 
  private:
-  std::vector<TextOutput> run_batch(std::span<const text::Encoding* const> texts) const;
+  /// `tokens`: for each text, or empty for all.
+  std::vector<TextOutput> run_batch(std::span<const text::Encoding* const> texts,
+                                    std::span<const std::vector<uint32_t>* const> tokens) const;
+  std::vector<TextOutput> run_batches(std::span<const text::Encoding* const> texts,
+                                      std::span<const std::vector<uint32_t>> tokens,
+                                      const std::function<void()>& look) const;
 
   const engine::Session& session_;
   std::string name_;

@@ -173,9 +173,9 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
   for (const PlanOutput& from : plan->outputs) {
     Output out;
     out.name = from.name;
-    const bool by_token = from.rows == RowKind::kTokens;
+    const bool by_token = from.rows != RowKind::kTexts;
     const bool padded = by_token && !padded_rows.empty();
-    if (by_token && !padded) out.shape = {static_cast<int64_t>(batch.tokens())};
+    if (by_token && !padded) out.shape = {static_cast<int64_t>(execution.rows(from.rows))};
     if (by_token && padded) out.shape = {static_cast<int64_t>(texts), static_cast<int64_t>(length)};
     if (!by_token) out.shape = {static_cast<int64_t>(texts)};
     if (from.by_choices) out.shape = {static_cast<int64_t>(texts / choices), static_cast<int64_t>(choices)};

@@ -57,6 +57,9 @@ struct PackedTexts {
   /// encoder_offsets[b + 1]).
   std::span<const float> encoder_hidden_states = {};
   std::span<const uint32_t> encoder_offsets = {};
+  /// Of a language model: tokens [0, T), ascending, of which the logits are wanted; empty: all. Outputs over
+  /// a vocabulary have a row for each of these. Other outputs have all their rows.
+  std::span<const uint32_t> wanted = {};
 };
 
 /// Keys and values that a causal model has computed for the tokens of one text. A copy goes on by itself: one

@@ -59,7 +59,7 @@ struct Sources {
 std::vector<float> whole(const Session& session, const std::vector<int32_t>& ids,
                          const Sources* sources = nullptr) {
   const std::vector<uint32_t> offsets = {0, static_cast<uint32_t>(ids.size())};
-  PackedTexts texts{ids, {}, offsets, 0, {}, {}};
+  PackedTexts texts{ids, {}, offsets, 0, {}, {}, {}};
   if (sources) {
     texts.encoder_hidden_states = sources->rows;
     texts.encoder_offsets = sources->offsets;
@@ -76,7 +76,7 @@ std::vector<float> in_pieces(const Session& session, const std::vector<int32_t>&
   size_t at = 0;
   for (const size_t piece : pieces) {
     const std::vector<uint32_t> offsets = {0, static_cast<uint32_t>(piece)};
-    PackedTexts texts{std::span(ids).subspan(at, piece), {}, offsets, 0, {}, {}};
+    PackedTexts texts{std::span(ids).subspan(at, piece), {}, offsets, 0, {}, {}, {}};
     if (sources) {
       texts.encoder_hidden_states = sources->rows;
       texts.encoder_offsets = sources->offsets;
@@ -140,7 +140,7 @@ TEST(Decoder, TextsOfABatchGoOnBesideEachOther) {
     const std::vector<uint32_t> offsets = {0, static_cast<uint32_t>(x.size()),
                                            static_cast<uint32_t>(ids.size())};
     TextCache* caches[] = {&a, &b};
-    return session.run({ids, {}, offsets, 0, {}, {}}, caches)[0].values;
+    return session.run({ids, {}, offsets, 0, {}, {}, {}}, caches)[0].values;
   };
   run(std::span(first).first(5), std::span(second).first(30));
   // A copy is a text of its own.
@@ -208,6 +208,36 @@ TEST(Decoder, FilesWithAPastRunAsThoseWithout) {
   EXPECT_THROW(Session(write(scratch, cross, graph)).run(PaddedBatch<int64_t>{}), InputError);
 }
 
+TEST(Decoder, LogitsOfWantedTokensAlone) {
+  const ScratchDirectory scratch;
+  RandomBertOptions options = decoder();
+  options.vocabulary = 1500;
+  for (const bool causal : {true, false})
+    for (const bool quantized : {true, false}) {
+      options.decoder = causal;
+      options.quantized = quantized;
+      const Session session(write(scratch, options));
+      const std::vector<int32_t> ids = random_ids(40, 9);
+      const std::vector<uint32_t> offsets = {0, 18, 40}, wanted = {0, 17, 18, 39};
+      PackedTexts texts{ids, {}, offsets, 0, {}, {}, {}};
+      const Output all = session.run(texts)[0];
+      EXPECT_EQ(all.shape, (Shape{40, 1500}));
+      texts.wanted = wanted;
+      const Output some = session.run(texts)[0];
+      ASSERT_EQ(some.shape, (Shape{4, 1500}));
+      for (size_t r = 0; r < wanted.size() && quantized; ++r)
+        EXPECT_TRUE(std::equal(some.values.begin() + static_cast<std::ptrdiff_t>(r * 1500),
+                               some.values.begin() + static_cast<std::ptrdiff_t>(r * 1500 + 1500),
+                               all.values.begin() + wanted[r] * 1500))
+            << wanted[r];
+      const std::vector<uint32_t> twice = {3, 3}, beyond = {40};
+      texts.wanted = twice;
+      EXPECT_THROW(session.run(texts), InputError);
+      texts.wanted = beyond;
+      EXPECT_THROW(session.run(texts), InputError);
+    }
+}
+
 TEST(Decoder, WrongCachesAreRefused) {
   const ScratchDirectory scratch;
   const Session causal(write(scratch, decoder()));
@@ -215,23 +245,23 @@ TEST(Decoder, WrongCachesAreRefused) {
   const std::vector<uint32_t> two = {0, 2, 4}, one = {0, 4};
   TextCache cache;
   TextCache* same[] = {&cache, &cache};
-  EXPECT_THROW(causal.run({ids, {}, two, 0, {}, {}}, same), InputError);
-  EXPECT_THROW(causal.run({ids, {}, two, 0, {}, {}}, std::span(same).first(1)), InputError);
+  EXPECT_THROW(causal.run({ids, {}, two, 0, {}, {}, {}}, same), InputError);
+  EXPECT_THROW(causal.run({ids, {}, two, 0, {}, {}, {}}, std::span(same).first(1)), InputError);
   EXPECT_EQ(cache.tokens(), 0u);
-  for (int i = 0; i < 16; ++i) causal.run({ids, {}, one, 0, {}, {}}, std::span(same).first(1));
+  for (int i = 0; i < 16; ++i) causal.run({ids, {}, one, 0, {}, {}, {}}, std::span(same).first(1));
   // 64 positions are full.
-  EXPECT_THROW(causal.run({ids, {}, one, 0, {}, {}}, std::span(same).first(1)), InputError);
+  EXPECT_THROW(causal.run({ids, {}, one, 0, {}, {}, {}}, std::span(same).first(1)), InputError);
   EXPECT_EQ(cache.tokens(), 64u);
   RandomBertOptions wider = decoder();
   wider.hidden = 48;
   const Session other(write(scratch, wider));
-  EXPECT_THROW(other.run({ids, {}, one, 0, {}, {}}, std::span(same).first(1)), InputError);
+  EXPECT_THROW(other.run({ids, {}, one, 0, {}, {}, {}}, std::span(same).first(1)), InputError);
   RandomBertOptions encoder;
   const Session whole_texts(write(scratch, encoder));
   EXPECT_FALSE(whole_texts.keeps_cache());
   TextCache fresh;
   TextCache* caches[] = {&fresh};
-  EXPECT_THROW(whole_texts.run({ids, {}, one, 0, {}, {}}, caches), InputError);
+  EXPECT_THROW(whole_texts.run({ids, {}, one, 0, {}, {}, {}}, caches), InputError);
 }
 
 }  // namespace

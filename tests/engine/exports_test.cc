@@ -128,6 +128,9 @@ TEST(Exports, PositionsScalesWeightsAndOddSizes) {
   for (const GraphPositions relative : {GraphPositions::kRelativeKey, GraphPositions::kRelativeKeyQuery}) {
     options.position_kind = relative;
     expect_equal_but_for_ties(compare(options, {}));
+    options.quantized = false;
+    EXPECT_EQ(compare(options, {}).differing, 0u);
+    options.quantized = true;
   }
   compare(options, {.trt_attention = true}, false);
   RandomBertOptions odd;

@@ -153,9 +153,9 @@ TEST(FloatLinear, StartsNoThreadsOfItsOwn) {
   const FloatLinear linear({weight.data(), 768, 768, 768, 1}, {});
   std::vector<float> c(256 * 768);
   linear.run(pool, a.data(), 768, 256, c.data(), 768);
-  attend_float(pool, rows_for(preferred_isa()), {12, 64, 0.125f, false, {}}, std::vector<Segment>{{0, 256}},
-               std::vector<Segment>{{0, 256}}, {a.data(), 768}, {a.data(), 768}, {a.data(), 768}, c.data(),
-               768);
+  attend_float(pool, rows_for(preferred_isa()), {12, 64, 0.125f, false, {}, {}},
+               std::vector<Segment>{{0, 256}}, std::vector<Segment>{{0, 256}}, {a.data(), 768},
+               {a.data(), 768}, {a.data(), 768}, c.data(), 768);
   EXPECT_EQ(threads_of_process(), before);
 }
 #endif
@@ -182,7 +182,7 @@ void check_attention(const AttentionCase& test, int threads) {
   const std::vector<float> qkv = random_values(tokens * ld, 7);
   std::vector<float> context(tokens * ldcontext, 99);
   FloatAttention attention{
-      test.heads, test.head_size, 1 / std::sqrt(static_cast<float>(test.head_size)), false, {}};
+      test.heads, test.head_size, 1 / std::sqrt(static_cast<float>(test.head_size)), false, {}, {}};
   const double grid = 16;
   if (test.rounded) {
     attention.on_probabilities = [&](float* p, size_t rows, size_t keys, size_t ldp) {

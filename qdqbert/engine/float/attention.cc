@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <limits>
+#include <vector>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/float/matmul.h"
@@ -36,6 +37,29 @@ float exponentiate(const RowKernels& kernels, float* row, size_t n) {
   float total = 0;
   for (const float lane : sum) total += lane;
   return 1.0f / total;
+}
+
+/// Queries [first, first + rows) of one text and head against all its keys.
+struct Block {
+  size_t begin, first, rows, keys, column, head_size;
+};
+
+/// Adds the terms by distance, times the factor, to scores. Throws what the products throw.
+void add_distances(const FloatDistances& terms, const Block& b, float factor, float* scores, size_t ld) {
+  const size_t middle = terms.positions - 1, d = b.head_size;
+  // Row of the table for query i and key j: i - j + middle.
+  const size_t lowest = b.first + middle - (b.keys - 1), count = b.rows + b.keys - 1;
+  const float* table = terms.table + lowest * d;
+  std::vector<float> products(std::max(b.rows, terms.by_key ? b.keys : 0) * count);
+  const float* q = terms.query.data + (b.begin + b.first) * terms.query.ld + b.column;
+  multiply_once(true, b.rows, count, d, factor, q, terms.query.ld, table, d, products.data(), count);
+  for (size_t i = 0; i < b.rows; ++i)
+    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += products[i * count + i + b.keys - 1 - j];
+  if (!terms.by_key) return;
+  const float* k = terms.key.data + b.begin * terms.key.ld + b.column;
+  multiply_once(true, b.keys, count, d, factor, k, terms.key.ld, table, d, products.data(), count);
+  for (size_t i = 0; i < b.rows; ++i)
+    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += products[j * count + i + b.keys - 1 - j];
 }
 
 void scale_row(float* row, size_t n, float factor) {
@@ -71,6 +95,9 @@ void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttent
     try {
       const OneThread one;
       multiply_once(true, rows, keys, d, attention.score_factor, q, query.ld, k, key.ld, s, ld);
+      if (attention.distances.table != nullptr)
+        add_distances(attention.distances, {segment.begin, first, rows, keys, head * d, d},
+                      attention.score_factor, s, ld);
       std::array<float, kQueryRows> inverse_sum;
       for (size_t m = 0; m < rows; ++m) {
         const size_t visible = attention.causal ? first + m + 1 : keys;

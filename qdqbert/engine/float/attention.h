@@ -16,10 +16,20 @@ struct FloatRows {
   size_t ld;
 };
 
+/// Terms by the distance of query and key: q . e[distance], and of keys k . e[distance], on rows before
+/// quantization.
+struct FloatDistances {
+  const float* table = nullptr;  ///< [2 * positions - 1][head size]; null: there are none
+  size_t positions = 0;          ///< row of distance 0 is positions - 1
+  bool by_key = false;
+  FloatRows query{}, key{};
+};
+
 struct FloatAttention {
   size_t heads = 0, head_size = 0;
   float score_factor = 1;  ///< usually 1 / sqrt(head size)
   bool causal = false;     ///< a query sees itself and what is before it
+  FloatDistances distances;
   /// Changes probabilities before they meet V (fake quantization): `rows` rows of `keys` floats, `ld` apart.
   /// Runs on all workers at once; must not throw.
   std::function<void(float* probabilities, size_t rows, size_t keys, size_t ld)> on_probabilities;

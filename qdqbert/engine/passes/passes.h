@@ -23,6 +23,8 @@
 //   qdqbert.ResidualNorm(x, residual, gamma, beta) {epsilon, x_scale, residual_scale}
 //                                                            LayerNorm(fq(x) + fq(residual)); scale 0: not
 //                                                            quantized
+//   qdqbert.WantedRows(x)                                    x of the tokens that the caller asked for, all
+//   by default
 #pragma once
 
 #include "qdqbert/engine/graph.h"
@@ -54,6 +56,9 @@ void fuse_attention(Graph& graph);
 /// Sums of looked-up rows: words, token types and (where there are any) positions 0, 1, ..., S - 1.
 void fuse_embeddings(Graph& graph);
 void fuse_residual_norm(Graph& graph);
+/// In front of what makes a score for each word of a vocabulary: which tokens that is asked for, callers may
+/// say.
+void mark_wanted_rows(Graph& graph);
 
 /// All of the above.
 void run_passes(Graph& graph);

@@ -16,6 +16,7 @@ void run_passes(Graph& graph) {
   fuse_attention(graph);
   fuse_embeddings(graph);
   fuse_residual_norm(graph);
+  mark_wanted_rows(graph);
 }
 
 }  // namespace qdqbert::engine

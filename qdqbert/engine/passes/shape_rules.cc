@@ -251,7 +251,8 @@ constexpr std::array kSameShape = {std::string_view("QuantizeLinear"),
                                    std::string_view("qdqbert.FakeQuantize"),
                                    std::string_view("qdqbert.Activation"),
                                    std::string_view("qdqbert.Attention"),
-                                   std::string_view("qdqbert.ResidualNorm")};
+                                   std::string_view("qdqbert.ResidualNorm"),
+                                   std::string_view("qdqbert.WantedRows")};
 constexpr std::array kBroadcast = {std::string_view("Add"), std::string_view("Sub"),  std::string_view("Mul"),
                                    std::string_view("Div"), std::string_view("Pow"),  std::string_view("Min"),
                                    std::string_view("Max"), std::string_view("Where")};

@@ -191,6 +191,7 @@ void Lowering::make(const Node& node) {
   if (node.op == "qdqbert.Embeddings") return make_embeddings(node);
   if (node.op == "qdqbert.Activation") return make_activation(node);
   if (node.op == "qdqbert.Linear") return make_float_linear(node, nullptr);
+  if (node.op == "qdqbert.WantedRows") return make_wanted_rows(node);
   if (node.op == "Gather" || node.op == "Slice") return make_first_token(node);
   if (node.op == "Split") return make_split(node);
   // Rows of a plan are floats already; what a conversion to integers means here nobody has asked for.

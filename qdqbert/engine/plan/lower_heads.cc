@@ -28,6 +28,18 @@ void Lowering::make_first_token(const Node& node) {
   add_quantizers(node, node.outputs[0], true);
 }
 
+void Lowering::make_wanted_rows(const Node& node) {
+  const Home from = home(node, node.inputs[0]);
+  if (from.rows != RowKind::kTokens || !from.keeps_columns)
+    cannot(node, "its input has no row for each token");
+  auto step = std::make_unique<WantedRowsStep>(what(node, "wanted tokens"));
+  step->input = floats_of(node, node.inputs[0]);
+  step->columns = from.columns;
+  step->output = *make_float_home(node.outputs[0], RowKind::kWanted, from.columns).floats;
+  add(std::move(step));
+  add_quantizers(node, node.outputs[0], true);
+}
+
 void Lowering::make_split(const Node& node) {
   const Home from = home(node, node.inputs[0]);
   size_t column = 0;

@@ -184,18 +184,24 @@ void Lowering::make_attention(const Node& node) {
   }
 }
 
-DistanceTerms Lowering::distance_terms(const Node& attention) {
-  DistanceTerms terms;
-  if (attention.inputs.size() < 4) return terms;
+const Tensor& Lowering::distance_table(const Node& attention) {
   const Tensor& table = constant(attention.inputs[3]);
   const auto rows = static_cast<size_t>(table.shape[0]), d = static_cast<size_t>(table.shape[1]);
   const auto heads = static_cast<size_t>(attention.integer("heads", 0));
-  if (home(attention, attention.inputs[0]).columns != heads * d)
-    cannot(attention, "{} columns of distances for heads of {}", d,
-           home(attention, attention.inputs[0]).columns / heads);
+  const size_t columns = home(attention, attention.inputs[0]).columns;
+  if (heads * d != columns)
+    cannot(attention, "{} columns of distances for {} heads of {}", d, heads, columns / heads);
+  plan_->positions = std::min(plan_->positions, (rows + 1) / 2);
+  return table;
+}
+
+DistanceTerms Lowering::distance_terms(const Node& attention) {
+  DistanceTerms terms;
+  if (attention.inputs.size() < 4) return terms;
+  const Tensor& table = distance_table(attention);
+  const auto rows = static_cast<size_t>(table.shape[0]), d = static_cast<size_t>(table.shape[1]);
   terms.positions = (rows + 1) / 2;
   terms.by_key = attention.integer("by_key", 0) != 0;
-  plan_->positions = std::min(plan_->positions, terms.positions);
   // Few columns would be packed in the other order, which has no panels to begin at.
   const size_t columns = std::max(rows, size_t{16});
   std::vector<float> padded(columns * d, 0.0f);

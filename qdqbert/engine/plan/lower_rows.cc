@@ -157,7 +157,7 @@ void Lowering::make_float_linear(const Node& linear, const Node* activation) {
   const Stored input = fake_quantized(linear, linear.inputs[0], quantized ? linear.real("scale", 0) : 0);
   PlanStep info = what(linear, "linear");
   const double operations = 2.0 * static_cast<double>(k) * static_cast<double>(n);
-  (from.rows == RowKind::kTokens ? info.operations_per_token : info.operations_per_text) = operations;
+  (from.rows == RowKind::kTexts ? info.operations_per_text : info.operations_per_token) = operations;
   const ValueId out = (activation ? *activation : linear).outputs[0];
   const Stored output = *make_float_home(out, from.rows, n).floats;
   // A product of few columns costs a library more to start than to compute.
@@ -222,7 +222,6 @@ void Lowering::make_float_attention(const Node& node) {
   const auto heads = static_cast<size_t>(node.integer("heads", 0));
   if (heads == 0 || from.columns % heads != 0 || from.rows != RowKind::kTokens)
     cannot(node, "{} heads in {} columns", heads, from.columns);
-  if (node.inputs.size() > 3) cannot(node, "terms by distance have integer kernels only");
   const RowKind sources = node.integer("sources", 0) != 0 ? RowKind::kSources : RowKind::kTokens;
   for (size_t i = 0; i < 3; ++i) {
     const Home& at = home(node, node.inputs[i]);
@@ -239,6 +238,13 @@ void Lowering::make_float_attention(const Node& node) {
   all_causal_ = false;
   auto step = std::make_unique<FloatAttentionStep>(std::move(info));
   step->causal = node.integer("causal", 0) != 0;
+  if (node.inputs.size() > 3) {
+    const Tensor& table = distance_table(node);
+    step->distances.assign(table.as<float>().begin(), table.as<float>().end());
+    step->by_key = node.integer("by_key", 0) != 0;
+    step->query_floats = floats_of(node, node.inputs[0]);
+    step->key_floats = floats_of(node, node.inputs[1]);
+  }
   step->sources = sources;
   step->query = used(at[0]);
   step->key = used(at[1]);

@@ -249,6 +249,8 @@ class Lowering {
   void make_residual_norm(const Node& node);
 
   void make_attention(const Node& node);
+  /// Checks the table's width, and bounds texts by its positions.
+  const Tensor& distance_table(const Node& attention);
   DistanceTerms distance_terms(const Node& attention);
 
   void make_norm(const Node& node);
@@ -273,6 +275,8 @@ class Lowering {
 
   /// Position 0 of every text: [B, S, H] to [B, H] or [B, 1, H].
   void make_first_token(const Node& node);
+
+  void make_wanted_rows(const Node& node);
 
   void make_split(const Node& node);
 

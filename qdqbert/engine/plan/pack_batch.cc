@@ -168,6 +168,12 @@ PackedBatch pack_batch(const Plan& plan, const PackedTexts& texts, std::span<Tex
     packed.segments.push_back({begin, end - begin});
     packed.longest = std::max(packed.longest, before + end - begin);
   }
+  for (const uint32_t token : texts.wanted) {
+    if (token >= packed.tokens() || (!packed.wanted.empty() && token <= packed.wanted.back()))
+      fail("[session] token {} is wanted, there are {}; each can be named once, in ascending order", token,
+           packed.tokens());
+    packed.wanted.push_back(token);
+  }
   pack_sources(plan, texts, packed);
   for (TextCache* cache : caches) packed.caches.push_back(&cache->state());
   return packed;

@@ -31,7 +31,8 @@ struct TextCache::State {
 struct PackedBatch {
   std::vector<int32_t> input_ids, token_type_ids, position_ids;  ///< [T]
   std::vector<Segment> segments;                                 ///< [B]
-  size_t longest = 0;  ///< tokens of the longest text, with those of its cache, or of what it reads
+  size_t longest = 0;            ///< tokens of the longest text, with those of its cache, or of what it reads
+  std::vector<uint32_t> wanted;  ///< tokens, ascending; empty: all
   std::vector<TextCache::State*> caches;  ///< [B], or none
   std::vector<float> source_rows;         ///< of a cross-attention, [U][H]
   std::vector<Segment> sources;           ///< [B], rows that each text reads
@@ -42,6 +43,7 @@ enum class RowKind : uint8_t {
   kTokens,
   kTexts,
   kSources,  ///< rows of encoder_hidden_states
+  kWanted,   ///< tokens that logits over a vocabulary are asked for
 };
 
 /// Rows of one stored value: `ld` elements from row to row.
@@ -74,7 +76,8 @@ class Execution {
   size_t rows(RowKind kind) const {
     if (kind == RowKind::kSources)
       return batch_->sources.empty() ? 0 : batch_->sources.back().begin + batch_->sources.back().length;
-    return kind == RowKind::kTokens ? batch_->tokens() : batch_->segments.size();
+    if (kind == RowKind::kWanted && !batch_->wanted.empty()) return batch_->wanted.size();
+    return kind != RowKind::kTexts ? batch_->tokens() : batch_->segments.size();
   }
   Codes codes(const Stored& at);
   float* floats(const Stored& at);

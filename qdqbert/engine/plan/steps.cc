@@ -280,7 +280,13 @@ void FloatLinearStep::run(Execution& execution) const {
 
 void FloatAttentionStep::run(Execution& execution) const {
   const RowKernels& kernels = execution.machine.rows;
-  FloatAttention attention{heads, head_size, score_factor, causal, {}};
+  FloatAttention attention{heads, head_size, score_factor, causal, {}, {}};
+  if (query_floats && key_floats)
+    attention.distances = {distances.data(),
+                           (distances.size() / head_size + 1) / 2,
+                           by_key,
+                           {execution.floats(*query_floats), query_floats->ld},
+                           {execution.floats(*key_floats), key_floats->ld}};
   if (probability_scale > 0)
     attention.on_probabilities = [&](float* probabilities, size_t count, size_t keys, size_t ld) {
       for (size_t r = 0; r < count; ++r)
@@ -342,6 +348,16 @@ void QuantizeStep::run(Execution& execution) const {
   for_row_blocks(execution, rows, [&](size_t begin, size_t count, int) {
     for (size_t r = begin; r < begin + count; ++r)
       execution.machine.rows.quantize(in + r * input.ld, columns, 1.0f / scale, flip, out.data + r * out.ld);
+  });
+}
+
+void WantedRowsStep::run(Execution& execution) const {
+  const float* in = execution.floats(input);
+  float* out = execution.floats(output);
+  const std::vector<uint32_t>& wanted = execution.batch().wanted;
+  for_row_blocks(execution, RowKind::kWanted, [&](size_t begin, size_t count, int) {
+    for (size_t r = begin; r < begin + count; ++r)
+      std::copy_n(in + (wanted.empty() ? r : wanted[r]) * input.ld, columns, out + r * output.ld);
   });
 }
 

@@ -147,7 +147,10 @@ class FloatAttentionStep : public Step {
   float score_factor = 1;
   float probability_scale = 0;  ///< 0: not quantized
   bool causal = false;
-  RowKind sources = RowKind::kTokens;  ///< rows that keys and values are of
+  RowKind sources = RowKind::kTokens;              ///< rows that keys and values are of
+  std::optional<Stored> query_floats, key_floats;  ///< before quantization, where scores depend on distances
+  std::vector<float> distances;                    ///< [2 * positions - 1][head size]
+  bool by_key = false;
 };
 
 /// x rounded to codes and back.
@@ -202,6 +205,16 @@ class QuantizeStep : public Step {
   size_t columns = 0;
   float scale = 0;
   bool flipped = true;
+};
+
+/// Rows of the wanted tokens.
+class WantedRowsStep : public Step {
+ public:
+  using Step::Step;
+  void run(Execution& execution) const override;
+
+  Stored input, output;
+  size_t columns = 0;
 };
 
 /// Row b of the output is the first token of text b.
