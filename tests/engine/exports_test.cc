@@ -8,6 +8,7 @@
 #include "qdqbert/engine/session.h"
 #include "qdqbert/onnx/writer.h"
 
+#include "tests/engine/machine_isas.h"
 #include "tests/onnx/random_bert.h"
 #include "tests/support/scratch_directory.h"
 
@@ -97,6 +98,80 @@ TEST(Exports, AllHeadsQuantizedAndInFloat) {
         else
           EXPECT_EQ(found.differing, 0u);
       }
+}
+
+/// Outputs of texts of 13, 10, 7 and 4 tokens, one text after the other: padded together, or each by itself.
+std::vector<std::vector<float>> by_text(const Session& session, bool together) {
+  const size_t length = 13;
+  std::vector<std::vector<float>> all;
+  std::vector<int64_t> ids, mask, types;
+  for (size_t b = 0; b < 4; ++b) {
+    const size_t kept = length - 3 * b;
+    std::vector<int64_t> own_ids, own_types;
+    for (size_t s = 0; s < length; ++s) {
+      ids.push_back(static_cast<int64_t>((b * 31 + s * 17) % 100));
+      types.push_back(s > 5 ? 1 : 0);
+      mask.push_back(s < kept ? 1 : 0);
+      if (s >= kept) continue;
+      own_ids.push_back(ids.back());
+      own_types.push_back(types.back());
+    }
+    if (together) continue;
+    all.emplace_back();
+    PaddedBatch<int64_t> one{1, kept, own_ids, {}, own_types};
+    if (session.by_choices()) one.choices = 1;
+    for (const Output& output : session.run(one))
+      all.back().insert(all.back().end(), output.values.begin(), output.values.end());
+  }
+  if (!together) return all;
+  PaddedBatch<int64_t> batch{4, length, ids, mask, types};
+  if (session.by_choices()) batch.choices = 2;
+  all.resize(4);
+  for (const Output& output : session.run(batch)) {
+    const size_t each = output.values.size() / 4;
+    const bool by_token = each % length == 0 && output.shape.size() > 1 && output.shape[1] == 13;
+    for (size_t b = 0; b < 4; ++b) {
+      const auto begin = output.values.begin() + static_cast<std::ptrdiff_t>(b * each);
+      const size_t used = by_token ? each / length * (length - 3 * b) : each;
+      all[b].insert(all[b].end(), begin, begin + static_cast<std::ptrdiff_t>(used));
+    }
+  }
+  return all;
+}
+
+TEST(Exports, EveryHeadIsPlannedWithoutFallbackAndHasOneSetOfBits) {
+  const ScratchDirectory scratch;
+  const fs::path file = scratch / "model.onnx";
+  for (const GraphHead head : kHeads)
+    for (const bool decoder : {false, true}) {
+      if (decoder && head == GraphHead::kMultipleChoice) continue;
+      SCOPED_TRACE(::testing::Message() << "head " << static_cast<int>(head) << " decoder " << decoder);
+      RandomBertOptions options;
+      options.head = head;
+      options.decoder = decoder;
+      options.labels = 5;
+      onnx::write_model(onnx::build_bert_graph(RandomBert(options).source(), {.hidden_states = true}), file);
+      std::vector<std::vector<float>> expected;
+      for (const Isa isa : machine_isas())
+        for (const int threads : {1, 3}) {
+          SessionOptions how;
+          how.isa = isa;
+          how.threads = threads;
+          const Session session(file, how);
+          EXPECT_TRUE(session.bit_exact());
+          int integer = 0;
+          for (const PlanStep& step : session.plan()) {
+            EXPECT_NE(step.kernel, "reference") << step.name;
+            EXPECT_EQ(step.note, "") << step.name;
+            integer += step.kind.find("int8") != std::string::npos;
+          }
+          // Of each of two layers: query, key and value, attention, and three linear layers.
+          EXPECT_EQ(integer, 10);
+          if (expected.empty()) expected = by_text(session, true);
+          EXPECT_EQ(by_text(session, true), expected) << name_of(isa);
+          EXPECT_EQ(by_text(session, false), expected) << name_of(isa);
+        }
+    }
 }
 
 TEST(Exports, EveryActivationHasAKernel) {
