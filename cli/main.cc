@@ -3,8 +3,13 @@
 int main(int argc, char** argv) {
   using qdqbert::cli::Verb;
   static constexpr Verb kVerbs[] = {
-      {"qa", "question answering: calibrate, train, evaluate, predict, export (the SQuAD example, same flags)",
+      {"qa",
+       "question answering: calibrate, train, evaluate, predict, export (the SQuAD example, same flags)",
        nullptr},
+      {"classify", "classes, several labels or numbers for texts and pairs of texts", nullptr},
+      {"tag", "tags for words, and the entities that they make", nullptr},
+      {"choose", "which of several texts fits", nullptr},
+      {"lm", "masked and causal language modelling, next sentences, generated text", nullptr},
       {"predict", "answers from an ONNX file: one question, a SQuAD file, JSON lines",
        qdqbert::cli::run_predict},
       {"evaluate-onnx",

@@ -29,5 +29,9 @@ int run_predict(const Arguments& arguments);
 int run_evaluate_onnx(const Arguments& arguments);
 int run_bench(const Arguments& arguments);
 int run_qa(const Arguments& arguments);
+int run_classify(const Arguments& arguments);
+int run_tag(const Arguments& arguments);
+int run_choose(const Arguments& arguments);
+int run_lm(const Arguments& arguments);
 
 }  // namespace qdqbert::cli

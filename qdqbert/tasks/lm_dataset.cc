@@ -143,6 +143,11 @@ LmBlocks LmBlocks::build(const std::vector<std::string>& texts, const text::Toke
   return blocks;
 }
 
+void LmBlocks::truncate(size_t count) {
+  rows.truncate(count);
+  special.resize(rows.size());
+}
+
 MaskedRow mask_row(const LmBlocks& blocks, size_t row, uint64_t epoch, const text::Tokenizer& tokenizer,
                    const MaskingOptions& options) {
   constexpr double kMask = 0.8, kRandom = 0.1;

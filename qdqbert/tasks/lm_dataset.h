@@ -30,6 +30,8 @@ struct LmBlocks {
 
   static LmBlocks build(const std::vector<std::string>& texts, const text::Tokenizer& tokenizer,
                         const LmBlockOptions& options, int threads = 1);
+  /// Keeps the first `count` rows.
+  void truncate(size_t count);
 };
 
 struct MaskingOptions {

@@ -27,6 +27,7 @@ class TokenRows {
   /// Column of a row's first token among `width` columns.
   size_t first_column(size_t row, size_t width) const { return pads_right_ ? 0 : width - length(row); }
   int32_t pad_id() const { return pad_; }
+  bool pads_right() const { return pads_right_; }
   /// Keeps the first `count` rows.
   void truncate(size_t count);
 

@@ -55,7 +55,7 @@ Json quantization_json(const model::PreTrainedModel& model, const CalibrationRec
   calibration["order"] = record.shuffled ? "shuffled" : "file";
   calibration["seed"] = record.seed;
   calibration["max_seq_length"] = record.max_length;
-  calibration["doc_stride"] = record.stride;
+  calibration.update(record.features);
   return {{"format", 1},
           {"versions", versions()},
           {"command_line", record.command_line},

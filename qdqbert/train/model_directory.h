@@ -16,7 +16,8 @@ struct CalibrationRecord {
   QuantOptions options;
   std::filesystem::path data_file;
   bool shuffled = true;
-  int64_t seed = 0, samples = 0, batch_size = 0, max_length = 0, stride = 0;
+  int64_t seed = 0, samples = 0, batch_size = 0, max_length = 0;
+  Json features = Json::object();  ///< what else the features depended on
   std::string command_line;
 };
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/qa_options.h"
+#include "cli/task_options.h"
 
 namespace qdqbert::testing {
 
@@ -31,10 +31,14 @@ inline std::vector<std::string> shell_words(const std::string& line) {
 }
 
 inline train::QuantOptions quant_options(const std::string& line) {
-  cli::Arguments words = {"--model_name_or_path", "m",    "--output_dir", "o", "--do_eval",
-                          "--dataset_name",       "squad"};
-  for (std::string& word : shell_words(line)) words.push_back(std::move(word));
-  return cli::parse_qa(words).value().quant;
+  cli::TaskOptions options;
+  cli::ArgumentParser parser("qa", "", "");
+  cli::add_quant_flags(parser, options);
+  options.model.model_name_or_path = "m";
+  options.run.do_eval = true;
+  parser.parse(shell_words(line));
+  cli::finish_options(options, "qa", {}, false);
+  return options.quant;
 }
 
 }  // namespace qdqbert::testing
