@@ -165,6 +165,8 @@ class TrainingCase : public TrainingObserver {
     options.schedule = parse_schedule(hyper_.at("lr_scheduler_type").get<std::string>());
     options.warmup_steps = hyper_.at("warmup_steps");
     options.max_grad_norm = hyper_.at("max_grad_norm");
+    if (json_.at("optimizer").get<std::string>().starts_with("transformers"))
+      options.adam.variant = AdamVariant::kLibrary;
     options.adam.beta1 = hyper_.at("adam_beta1");
     options.adam.beta2 = hyper_.at("adam_beta2");
     options.adam.epsilon = hyper_.at("adam_epsilon");
