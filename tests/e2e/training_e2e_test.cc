@@ -234,6 +234,32 @@ TEST_F(TrainingTest, InterruptLeavesACheckpoint) {
   EXPECT_TRUE(bytes_of(whole) == bytes_of(output)) << "weights differ";
 }
 
+// Stopped while it evaluates, a run evaluates that step when it goes on.
+TEST_F(TrainingTest, InterruptedEvaluationIsMadeUpFor) {
+  const Words flags = {"--quant-disable",
+                       "--learning_rate",
+                       "1e-3",
+                       "--max_steps",
+                       "8",
+                       "--save_steps",
+                       "0",
+                       "--evaluation_strategy",
+                       "steps",
+                       "--eval_steps",
+                       "4",
+                       "--per_device_eval_batch_size",
+                       "1"};
+  const std::string whole = scratch_ / "whole", output = scratch_ / "stopped";
+  trained(model_, whole, flags);
+  CommandOptions options;
+  options.interrupt_at = "evaluating";
+  EXPECT_EQ(train(model_, output, flags, options).code, 1);
+  ASSERT_TRUE(fs::exists(fs::path(output) / "checkpoint-4"));
+  EXPECT_TRUE(read_json(fs::path(output) / "checkpoint-4/resume.json").at("evaluation_due").get<bool>());
+  trained(model_, output, flags);
+  EXPECT_EQ(traces_of(whole), traces_of(output));
+}
+
 TEST_F(TrainingTest, LearnedRangesAreResumed) {
   const std::string calib = calibrated(), whole = scratch_ / "whole", output = scratch_ / "stopped";
   const Words flags = {

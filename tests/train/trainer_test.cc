@@ -110,6 +110,12 @@ TEST(Sampling, LengthGroupsArePermutationsWithTheLongestFirst) {
   EXPECT_LE(rises, 1);
   EXPECT_EQ(order, length_grouped_order(lengths, 4, 11, 0));
   EXPECT_NE(order, length_grouped_order(lengths, 4, 11, 1));
+  // What the original's rule gives in PyTorch for these lengths and this seed.
+  EXPECT_EQ(std::vector<int64_t>(order.begin(), order.begin() + 12),
+            (std::vector<int64_t>{30, 191, 180, 109, 68, 98, 57, 106, 5, 136, 166, 84}));
+  const std::vector<int64_t> second = length_grouped_order(lengths, 4, 11, 1);
+  EXPECT_EQ(std::vector<int64_t>(second.begin(), second.begin() + 12),
+            (std::vector<int64_t>{131, 109, 188, 46, 76, 177, 5, 125, 155, 54, 84, 185}));
   EXPECT_NE(loader_order(50, 3, 0), loader_order(50, 3, 1));
   EXPECT_EQ(loader_order(50, 3, 2), loader_order(50, 3, 2));
 }
