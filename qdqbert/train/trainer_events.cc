@@ -6,6 +6,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/model/load_weights.h"
+#include "qdqbert/nn/clip.h"
 #include "qdqbert/train/checkpoint.h"
 #include "qdqbert/train/trainer.h"
 
@@ -73,6 +74,15 @@ void load_model_weights(model::PreTrainedModel& model, const fs::path& directory
   if (!report.missing.empty())
     fail("[resume] {} lacks {} of the model's tensors, the first is {}", directory.string(),
          report.missing.size(), report.missing.front());
+}
+
+/// So that a checkpoint says as a model what it has learned so far.
+void store_learned_ranges(model::PreTrainedModel& model) {
+  for (const model::NamedQuantizer& item : model.named_quantizers()) {
+    const nn::Clip* clip = item.quantizer->clip_module();
+    if (clip && !item.quantizer->disabled())
+      item.quantizer->set_amax(at::maximum(-clip->clip_value_min, clip->clip_value_max).detach());
+  }
 }
 
 }  // namespace
@@ -168,6 +178,7 @@ void Trainer::evaluate(bool saved_next) {
 }
 
 void Trainer::save() {
+  store_learned_ranges(model_);
   const fs::path directory =
       write_checkpoint(output_, state_.global_step, [&](const fs::path& place) { write_files(place); });
   log_info("saved {}", directory.string());
