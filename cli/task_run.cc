@@ -276,6 +276,9 @@ class TaskRun {
   void train() {
     const std::unique_ptr<train::TaskData> data =
         open(TaskSplit::kTrain, *files_.train, o_.data.max_train_samples);
+    // Read now, so that a fault in them is found before hours of training.
+    if (o_.run.do_eval) data_of(TaskSplit::kEvaluation);
+    if (o_.run.do_predict) data_of(TaskSplit::kPrediction);
     const nn::QuantDefaults defaults = train::quant_defaults(o_.quant);
     if (training_.learn_amax) model_ = with_learned_ranges(*model_, defaults);
     prepare_model(*model_, training_);
