@@ -1,7 +1,7 @@
 // Seconds of one training step (forward, loss, backward, clipping, AdamW) of a question answering model,
 // dropout on. usage: train_step [--model DIRECTORY | --shape minilm-l6] [--mode qat|float] [--bf16 0|1]
 // [--batch 32]
-// [--length 176] [--threads 2] [--steps 5] [--checkpointing 0|1] [--serve 1]
+// [--dropout 0.1] [--length 176] [--threads 2] [--steps 5] [--checkpointing 0|1] [--serve 1]
 // With --serve 1 another program sets the pace (train_step_with_pytorch.py): each line on standard input runs
 // one step and is answered by its seconds, its loss and the largest resident size so far in MiB.
 #include <chrono>
@@ -18,6 +18,7 @@
 #include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/block_cache.h"
 #include "qdqbert/nn/dropout.h"
+#include "qdqbert/train/optimizer.h"
 
 namespace {
 
@@ -39,11 +40,15 @@ class Run {
   explicit Run(const Flags& flags) : bf16_(flags.at("--bf16") == "1") {
     constexpr const char* kClass = "QDQBertForQuestionAnswering";
     if (!flags.at("--model").empty()) {
-      model_ = model::load_model(kClass, flags.at("--model")).model;
+      model_ = model::load_model(kClass, flags.at("--model"), {}, {}, [&](io::BertConfig& config) {
+                 set_dropout(config, flags);
+               }).model;
     } else {
       const auto shape = io::builtin_config(flags.at("--shape"));
       if (!shape) fail<UsageError>("[benchmark] there is no shape {}", flags.at("--shape"));
-      model_ = model::make_model(kClass, *shape);
+      io::BertConfig config = *shape;
+      set_dropout(config, flags);
+      model_ = model::make_model(kClass, config);
       model_->init_weights(1);
     }
     const int64_t batch = std::stoll(flags.at("--batch")), length = std::stoll(flags.at("--length"));
@@ -57,10 +62,7 @@ class Run {
     options_.gradient_checkpointing = flags.at("--checkpointing") == "1";
     prepare_quantizers(flags.at("--mode") == "qat");
     model_->train();
-    for (const at::Tensor& parameter : model_->parameters()) {
-      first_.push_back(at::zeros_like(parameter));
-      second_.push_back(at::zeros_like(parameter));
-    }
+    optimizer_.emplace(train::trainable_parameters(*model_), train::AdamOptions{});
   }
 
   double step() {
@@ -96,34 +98,22 @@ class Run {
     }
   }
 
+  static void set_dropout(io::BertConfig& config, const Flags& flags) {
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = std::stod(flags.at("--dropout"));
+  }
+
   void update() {
-    const at::NoGradGuard no_grad;
-    constexpr double kRate = 1e-6, kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
     ++steps_;
-    const auto parameters = model_->parameters();
-    double squares = 0;
-    for (const at::Tensor& p : parameters) {
-      if (p.grad().defined()) squares += std::pow(p.grad().norm().item<double>(), 2);
-    }
-    const double factor = std::min(1.0, 1.0 / (std::sqrt(squares) + 1e-6));
-    const double correction = std::sqrt(1 - std::pow(kBeta2, steps_)) / (1 - std::pow(kBeta1, steps_));
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      at::Tensor p = parameters[i];
-      if (!p.grad().defined()) continue;
-      at::Tensor g = p.grad();
-      g.mul_(factor);
-      first_[i].mul_(kBeta1).add_(g, 1 - kBeta1);
-      second_[i].mul_(kBeta2).addcmul_(g, g, 1 - kBeta2);
-      p.addcdiv_(first_[i], second_[i].sqrt().add_(kEpsilon), -kRate * correction);
-      p.mutable_grad() = at::Tensor();
-    }
+    optimizer_->step(1e-6,
+                     train::clip_factor(train::gradient_norm(train::trainable_parameters(*model_)), 1.0));
+    optimizer_->zero_grad();
   }
 
   bool bf16_;
   std::shared_ptr<model::PreTrainedModel> model_;
   model::ModelInputs inputs_;
   model::ForwardOptions options_;
-  std::vector<at::Tensor> first_, second_;
+  std::optional<train::AdamW> optimizer_;
   int64_t steps_ = 0;
 };
 
@@ -147,9 +137,9 @@ int run(const Flags& flags) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Flags flags = {{"--shape", "minilm-l6"}, {"--model", ""},     {"--mode", "qat"},  {"--bf16", "0"},
-                 {"--batch", "32"},        {"--length", "176"}, {"--threads", "2"}, {"--steps", "5"},
-                 {"--checkpointing", "0"}, {"--serve", ""}};
+  Flags flags = {{"--shape", "minilm-l6"}, {"--model", ""},          {"--mode", "qat"},  {"--bf16", "0"},
+                 {"--batch", "32"},        {"--length", "176"},      {"--threads", "2"}, {"--steps", "5"},
+                 {"--dropout", "0.1"},     {"--checkpointing", "0"}, {"--serve", ""}};
   try {
     for (int i = 1; i < argc; i += 2) {
       if (!flags.contains(argv[i]) || i + 1 == argc) fail<UsageError>("[benchmark] unknown flag {}", argv[i]);

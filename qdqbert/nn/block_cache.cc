@@ -27,16 +27,20 @@ class BlockCache {
     const size_t size = rounded(bytes);
     const std::lock_guard lock(mutex_);
     void* block = nullptr;
-    if (const auto found = free_.find(size); found != free_.end()) {
+    size_t taken = size;
+    // A larger block is better than a new one, whose pages are cleared one by one; training asks for other
+    // sizes in its backward pass than in its forward pass.
+    if (const auto found = free_.lower_bound(size); found != free_.end() && found->first <= size + size / 2) {
+      taken = found->first;
       block = found->second;
       free_.erase(found);
-      usage_.free -= size;
+      usage_.free -= taken;
     } else {
       make_room(size);
       block = map(size);
     }
-    sizes_[block] = size;
-    usage_.in_use += size;
+    sizes_[block] = taken;
+    usage_.in_use += taken;
     usage_.most_in_use = std::max(usage_.most_in_use, usage_.in_use);
     return block;
   }
@@ -60,9 +64,9 @@ class BlockCache {
   }
 
  private:
-  /// Unmaps free blocks, largest first, until `size` more bytes keep the promise of most_in_use.
+  /// Unmaps free blocks, largest first, until `size` more bytes keep the promise about most_in_use.
   void make_room(size_t size) {
-    const size_t allowed = std::max(usage_.most_in_use, usage_.in_use + size);
+    const size_t most = std::max(usage_.most_in_use, usage_.in_use + size), allowed = most + most / 4;
     while (!free_.empty() && usage_.in_use + usage_.free + size > allowed) {
       const auto largest = std::prev(free_.end());
       munmap(largest->second, largest->first);

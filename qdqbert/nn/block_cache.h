@@ -9,7 +9,7 @@ namespace qdqbert::nn {
 struct BlockCacheUsage {
   size_t in_use = 0;       ///< blocks of tensors that live
   size_t free = 0;         ///< blocks that wait for the next tensor
-  size_t most_in_use = 0;  ///< largest in_use so far; in_use + free is never more
+  size_t most_in_use = 0;  ///< largest in_use so far; in_use + free is at most a quarter more
 };
 
 /// Makes LibTorch take every CPU tensor of 256 KiB and more from a cache of page-aligned blocks, for the rest
