@@ -3,8 +3,9 @@
 
 namespace qdqbert::nn {
 
-/// While it lives, quantized linear layers and attention products that this thread starts take BF16 operands
-/// and sum in float32 (LibTorch's autocast). Everything between them stays float32: what quantizers read and
+/// While it lives, quantized linear layers that this thread starts take BF16 operands, forward and backward,
+/// and sum in float32; so do attention products that LibTorch's operators compute (its autocast), while those
+/// of fused attention stay float32. Everything between them stays float32: what quantizers read and
 /// write, softmax, LayerNorm, sums, and the unquantized layers of heads, whose few products decide between
 /// close answers.
 class Bf16Autocast {
