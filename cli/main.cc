@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
       {"classify", "classes, several labels or numbers for texts and pairs of texts", nullptr},
       {"tag", "tags for words, and the entities that they make", nullptr},
       {"choose", "which of several texts fits", nullptr},
+      {"embed", "an encoder without a head: calibrate and export for sentence embeddings", nullptr},
       {"lm", "masked and causal language modelling, next sentences, generated text", nullptr},
       {"predict", "answers from an ONNX file: one question, a SQuAD file, JSON lines",
        qdqbert::cli::run_predict},

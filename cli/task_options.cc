@@ -101,6 +101,13 @@ void add_export_flags(ArgumentParser& parser, TaskExportOptions& e) {
                     "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
   parser.add_switch("trt_attention", e.trt_attention,
                     "scale the query before its Q node, as TensorRT's fused attention wants");
+  parser.add_switch("onnx_hidden_states", e.hidden_states,
+                    "more outputs: last_hidden_state, and hidden_states.0 (embeddings) to hidden_states.N");
+  parser.add_switch("onnx_pooler_output", e.pooler_output, "one more output: pooler_output");
+  parser.add_choice(
+      "onnx_cache", e.cache, {"none", "present", "past"},
+      "of a decoder; present: outputs present.N.key and .value; past: inputs past_key_values.N.key and "
+      ".value too. Our engine needs neither, it keeps keys and values itself");
 }
 
 void finish_options(TaskOptions& o, const std::string& verb, const Arguments& arguments, bool other_work) {

@@ -48,6 +48,8 @@ struct TaskExportOptions {
   std::optional<std::string> onnx_file;
   int64_t opset = 13;
   bool int8_weights = false, trt_attention = false;
+  bool hidden_states = false, pooler_output = false;
+  std::string cache = "none";  ///< of decoders: none, present, past
 };
 
 struct TaskOptions {

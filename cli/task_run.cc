@@ -379,6 +379,10 @@ class TaskRun {
     options.opset = static_cast<int>(o_.onnx.opset);
     options.int8_weights = o_.onnx.int8_weights;
     options.trt_attention = o_.onnx.trt_attention;
+    options.hidden_states = o_.onnx.hidden_states;
+    options.pooler_output = o_.onnx.pooler_output;
+    if (o_.onnx.cache == "present") options.cache = onnx::GraphCache::kPresent;
+    if (o_.onnx.cache == "past") options.cache = onnx::GraphCache::kPast;
     const fs::path file = o_.onnx.onnx_file ? fs::path(*o_.onnx.onnx_file) : output_ / "model.onnx";
     std::optional<model::ModelInputs> sample;
     if (!train::has_fixed_ranges(*model_)) {

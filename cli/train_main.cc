@@ -12,6 +12,8 @@ int main(int argc, char** argv) {
        qdqbert::cli::run_classify},
       {"tag", "tags for words, and the entities that they make", qdqbert::cli::run_tag},
       {"choose", "which of several texts fits", qdqbert::cli::run_choose},
+      {"embed", "an encoder without a head: calibrate and export for sentence embeddings",
+       qdqbert::cli::run_embed},
       {"lm", "masked and causal language modelling, next sentences, generated text", qdqbert::cli::run_lm},
   };
   qdqbert::nn::cache_large_tensors();

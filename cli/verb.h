@@ -32,6 +32,7 @@ int run_qa(const Arguments& arguments);
 int run_classify(const Arguments& arguments);
 int run_tag(const Arguments& arguments);
 int run_choose(const Arguments& arguments);
+int run_embed(const Arguments& arguments);
 int run_lm(const Arguments& arguments);
 
 }  // namespace qdqbert::cli

@@ -1,0 +1,29 @@
+// Texts for an encoder without a head: to calibrate it, and their embeddings.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "qdqbert/train/task_data.h"
+
+namespace qdqbert::train {
+
+class EmbedData : public RowData {
+ public:
+  /// Texts that are not empty, in their order.
+  EmbedData(std::vector<std::string> texts, const TaskContext& context);
+
+  /// Throws InputError: there is nothing that embeddings could be compared with.
+  model::ModelInputs batch(std::span<const int64_t> samples, int64_t micro_step) override;
+  void begin_evaluation(bool padded) override;
+  void collect(std::span<const int64_t> samples, const model::ModelOutputs& outputs) override;
+  bool scored() const override { return false; }
+  Json metrics() const override { return Json::object(); }
+  /// <prefix>_embeddings.jsonl: {"id": number of the text, "embedding"}, means over tokens of length 1.
+  void write_predictions(const std::filesystem::path& directory, const std::string& prefix) const override;
+
+ private:
+  std::vector<std::vector<float>> embeddings_;
+};
+
+}  // namespace qdqbert::train
