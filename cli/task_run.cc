@@ -374,6 +374,17 @@ class TaskRun {
     if (saved_) train::add_scores(output_, files_.validation->filename().string(), scores);
   }
 
+  /// What the engine's verbs look for beside an ONNX file: which task, which labels, which words.
+  void save_beside(const fs::path& directory) const {
+    if (!fs::exists(directory / "config.json")) {
+      io::BertConfig config = model_->config();
+      config.architectures = {model_->class_name()};
+      io::write_config(directory / "config.json", config);
+    }
+    if (tokenizer_ && !fs::exists(directory / "vocab.txt") && !fs::exists(directory / "tokenizer.json"))
+      tokenizer_->save(directory);
+  }
+
   void export_model() {
     model::OnnxExportOptions options;
     options.opset = static_cast<int>(o_.onnx.opset);
@@ -407,6 +418,7 @@ class TaskRun {
     fmt::print("Exported {}: opset {}, {} nodes, {} Q/DQ pairs\n", names, options.opset, report.nodes,
                report.lint.pairs.size());
     for (const std::string& line : report.lint.lines()) fmt::print("  {}\n", line);
+    save_beside(file.parent_path().empty() ? fs::path(".") : file.parent_path());
   }
 
   Task& task_;

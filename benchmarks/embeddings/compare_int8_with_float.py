@@ -78,7 +78,7 @@ def main():
                 file.write(text.replace("\n", " ") + "\n")
                 file.write(paragraphs[paragraph].replace("\n", " ") + "\n")
         files = {}
-        for name, flags in (("int8", ["--do_calib", *options.calibrator]), ("float", ["--quant-disable", "true"])):
+        for name, flags in (("int8", ["--do_calib", *options.calibrator]), ("float", ["--quant-disable"])):
             files[name] = os.path.join(directory, name)
             words = [command, "embed", "--model_name_or_path", options.model, "--train_file", texts]
             words += ["--num_calib_samples", str(options.calibration), "--save_onnx", "--output_dir", files[name]]

@@ -1,6 +1,7 @@
 // The documented scenarios (specification 8) as commands, on a tiny random model and real questions. Each
 // test carries the id of its scenario; tests/scenarios.md lists all of them.
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -369,6 +370,62 @@ TEST_F(QaTest, HalfPrecisionFlagsEvaluateInBf16) {
   const Json exact = scores("fp32", {}), fp16 = scores("fp16", {"--fp16"}), bf16 = scores("bf16", {"--bf16"});
   EXPECT_EQ(fp16, bf16);
   EXPECT_NE(fp16, exact);
+}
+
+// An encoder without a head: calibrated on texts, exported with what else is asked for, and answering by
+// itself.
+TEST_F(QaTest, EmbedMakesAnEncoderThatPredictUnderstands) {
+  std::string texts, requests;
+  size_t count = 0;
+  for (const Json& article : read_json(squad_).at("data"))
+    for (const Json& paragraph : article.at("paragraphs"))
+      for (const Json& item : paragraph.at("qas")) {
+        texts += item.at("question").get<std::string>() + "\n\n";
+        requests += dump_json({{"id", count++}, {"text", item.at("question")}}, {-1, false, false, true});
+      }
+  const std::string file = scratch_ / "texts.txt", output = scratch_ / "encoder";
+  write_file(file, texts);
+  const std::vector<std::string> base = {
+      "embed", "--model_name_or_path", model_, "--output_dir", output, "--threads", "2"};
+  const auto embed = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), base.begin(), base.end());
+    return run_command(flags);
+  };
+  const CommandResult made = embed({"--do_calib", "--train_file", file, "--do_predict", "--test_file", file,
+                                    "--save_onnx", "--onnx_hidden_states"});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const Json graph = inspected(output + "/model.onnx", "encoder.json");
+  EXPECT_EQ(graph.at("outputs").size(), 2 + static_cast<size_t>(kLayers) + 1) << graph.at("outputs");
+  testing::CommandOptions options;
+  options.input = requests;
+  const CommandResult answered = run_command({"predict", output}, options);
+  ASSERT_EQ(answered.code, 0) << answered.err;
+  const auto rows = [](const std::string& lines) {
+    std::vector<std::vector<double>> found;
+    for (size_t begin = 0; begin < lines.size();) {
+      const size_t end = lines.find('\n', begin);
+      found.push_back(parse_json(lines.substr(begin, end - begin), "a line").at("embedding"));
+      begin = end + 1;
+    }
+    return found;
+  };
+  const auto engine = rows(answered.out), fake = rows(read_file(output + "/predict_embeddings.jsonl"));
+  ASSERT_EQ(engine.size(), count);
+  ASSERT_EQ(fake.size(), count);
+  // The same text is nearest, whatever codes lie on ties.
+  for (size_t i = 0; i < count; ++i) {
+    std::vector<double> cosines;
+    for (const auto& other : fake)
+      cosines.push_back(std::inner_product(other.begin(), other.end(), engine[i].begin(), 0.0));
+    EXPECT_EQ(std::max_element(cosines.begin(), cosines.end()) - cosines.begin(),
+              static_cast<std::ptrdiff_t>(i));
+  }
+  const CommandResult trained = embed({"--do_train", "--train_file", file});
+  EXPECT_EQ(trained.code, 2);
+  EXPECT_THAT(trained.err, HasSubstr("has none"));
+  const CommandResult cached = embed({"--save_onnx", "--quant-disable", "--onnx_cache", "past"});
+  EXPECT_EQ(cached.code, 2);
+  EXPECT_THAT(cached.err, HasSubstr("no decoder"));
 }
 
 TEST_F(QaTest, RandomInitExportsAFileForBenchmarks) {
