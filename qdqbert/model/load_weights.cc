@@ -103,6 +103,27 @@ LoadedModel load_model(std::string_view class_name, const std::filesystem::path&
   return loaded;
 }
 
+std::string_view class_for(const io::BertConfig& config, std::string_view where) {
+  if (config.architectures.empty()) return "QDQBertModel";
+  std::string names;
+  for (const std::string& name : config.architectures) {
+    if (name == "BertForPreTraining" || name == "QDQBertForPreTraining") return "QDQBertForMaskedLM";
+    for (const HeadSpec& spec : head_specs())
+      if (name == spec.class_name || name == spec.class_name.substr(3)) return spec.class_name;
+    names += (names.empty() ? "" : ", ") + name;
+  }
+  std::string known;
+  for (const HeadSpec& spec : head_specs())
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", spec.class_name);
+  fail("[model] {} is for {}; there are {}", where, names, known);
+}
+
+LoadedModel load_auto_model(const std::filesystem::path& directory, const nn::QuantDefaults& defaults,
+                            const LoadOptions& options) {
+  const std::filesystem::path config = directory / "config.json";
+  return load_model(class_for(io::read_config(config), config.string()), directory, defaults, options);
+}
+
 void save_model(const PreTrainedModel& model, const std::filesystem::path& directory,
                 const io::SaveOptions& options) {
   std::set<std::string> second_names;

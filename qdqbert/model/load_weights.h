@@ -36,6 +36,15 @@ LoadedModel load_model(std::string_view class_name, const std::filesystem::path&
                        const nn::QuantDefaults& defaults = {}, const LoadOptions& options = {},
                        const std::function<void(io::BertConfig&)>& configure = {});
 
+/// The class that `architectures` names: one of head_specs() or plain BERT's name of it; BertForPreTraining's
+/// checkpoints are masked language models, and a configuration that names none is the base model's. Throws
+/// InputError naming `where` and the names when none of them is known.
+std::string_view class_for(const io::BertConfig& config, std::string_view where);
+
+/// load_model() of the class that config.json names.
+LoadedModel load_auto_model(const std::filesystem::path& directory, const nn::QuantDefaults& defaults = {},
+                            const LoadOptions& options = {});
+
 /// Writes config.json (architectures: this class) and model.safetensors with weights and ranges; tied tensors
 /// once, under their first name; language models also get generation_config.json. Errors as
 /// io::save_checkpoint.

@@ -251,6 +251,26 @@ TEST(Model, ACheckpointOfAnotherSizeChangesNothing) {
   EXPECT_TRUE(at::equal(other->embeddings->word_embeddings->weight, before));
 }
 
+TEST(Model, TheConfigurationNamesTheClass) {
+  for (const HeadSpec& spec : head_specs()) {
+    const ScratchDirectory scratch;
+    const auto saved = make_model(spec.class_name, tiny_config());
+    saved->init_weights(5);
+    save_model(*saved, scratch.path());
+    const LoadedModel loaded = load_auto_model(scratch.path());
+    EXPECT_EQ(loaded.model->class_name(), spec.class_name);
+    EXPECT_TRUE(loaded.report.missing.empty()) << spec.class_name;
+  }
+  io::BertConfig config = tiny_config();
+  EXPECT_EQ(class_for(config, "f"), "QDQBertModel");
+  config.architectures = {"BertForPreTraining"};
+  EXPECT_EQ(class_for(config, "f"), "QDQBertForMaskedLM");
+  config.architectures = {"Unheard", "BertForTokenClassification"};
+  EXPECT_EQ(class_for(config, "f"), "QDQBertForTokenClassification");
+  config.architectures = {"GPT2LMHeadModel"};
+  EXPECT_THROW(class_for(config, "f"), InputError);
+}
+
 TEST(Model, RefusesUnknownClassesAndCrossAttentionInEncoders) {
   EXPECT_THROW(make_model("QDQBertForEverything", tiny_config()), UsageError);
   EXPECT_EQ(make_model("BertForQuestionAnswering", tiny_config())->class_name(),
