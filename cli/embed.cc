@@ -25,9 +25,10 @@ class EmbedTask : public Task {
            ".gz. --do_predict writes\nembeddings of the fake-quantized model: means over tokens, of length "
            "1.\n\n"
            "  calibrate and export:  qdqbert embed --model_name_or_path ENCODER --train_file texts.txt "
-           "--do_calib "
-           "--save_onnx \\\n"
-           "                           --output_dir encoder-int8\n"
+           "--do_calib \\\n"
+           "                           --calibrator percentile --percentile 99.999 --quant-disable-keyword "
+           "add_residual add_local \\\n"
+           "                           --save_onnx --output_dir encoder-int8\n"
            "  embed:                 qdqbert predict encoder-int8 --text \"how do I reset my pin\"";
   }
 
