@@ -18,6 +18,7 @@ constexpr size_t kLargestMessage = (size_t{7} << 30) / 4;
 constexpr char kGraphTag = (7 << 3) | 2;        // ModelProto.graph
 constexpr char kInitializerTag = (5 << 3) | 2;  // GraphProto.initializer
 constexpr char kRawDataTag = (9 << 3) | 2;      // TensorProto.raw_data
+constexpr char kTensorTextTag = (12 << 3) | 2;  // TensorProto.doc_string
 
 std::string field_start(char tag, uint64_t length) {
   std::string bytes(1, tag);
@@ -42,6 +43,16 @@ struct Outside {
 
   std::string raw_start() const { return field_start(kRawDataTag, elements.size()); }
   uint64_t message_size() const { return fields.size() + raw_start().size() + elements.size(); }
+  /// Bytes of the whole field before its elements.
+  std::string start() const { return field_start(kInitializerTag, message_size()) + fields + raw_start(); }
+
+  /// Adds a text of blanks, so that elements begin at a multiple of kDataAlignment when the field begins at
+  /// `offset` of the file: whoever maps the file reads them in place.
+  void align(uint64_t offset) {
+    const std::string plain = fields;
+    for (size_t blanks = 0; (offset + start().size()) % kDataAlignment != 0; ++blanks)
+      fields = plain + field_start(kTensorTextTag, blanks) + std::string(blanks, ' ');
+  }
 };
 
 /// Moves the initializers with outside elements out of `graph`.
@@ -67,17 +78,27 @@ void write_single(const Model& model, ::onnx::ModelProto proto, AtomicFile& file
     outside.push_back({serialized(tensor), model.outside_elements(tensor.name())});
   const std::string graph = serialized(proto.graph());
   proto.clear_graph();
-  file.write(serialized(proto));
+  const std::string head = serialized(proto);
 
+  // The length of the graph stands before it, in as many bytes as it takes, and moves everything behind.
+  // Should it never settle, elements lie where they lie.
+  const std::vector<Outside> plain = outside;
   uint64_t graph_size = graph.size();
-  for (const Outside& tensor : outside)
-    graph_size += field_start(kInitializerTag, tensor.message_size()).size() + tensor.message_size();
+  std::string graph_start;
+  for (int round = 0; round < 4 && graph_start.size() != field_start(kGraphTag, graph_size).size(); ++round) {
+    graph_start = field_start(kGraphTag, graph_size);
+    outside = plain;
+    graph_size = graph.size();
+    for (Outside& tensor : outside) {
+      tensor.align(head.size() + graph_start.size() + graph_size);
+      graph_size += tensor.start().size() + tensor.elements.size();
+    }
+  }
+  file.write(head);
   file.write(field_start(kGraphTag, graph_size));
   file.write(graph);
   for (const Outside& tensor : outside) {
-    file.write(field_start(kInitializerTag, tensor.message_size()));
-    file.write(tensor.fields);
-    file.write(tensor.raw_start());
+    file.write(tensor.start());
     file.write(tensor.elements);
   }
 }
