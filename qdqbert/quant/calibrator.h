@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "qdqbert/quant/calibration_peers.h"
 #include "qdqbert/quant/descriptor.h"
 #include "qdqbert/quant/float_array.h"
 
@@ -46,9 +47,9 @@ class Calibrator {
   /// request that does not fit the calibrator, InputError for data that cannot be used.
   virtual std::optional<FloatArray> compute_amax(const AmaxRequest& request = {}) = 0;
   virtual void reset() = 0;
-  /// Adds what `other`, of the same kind and settings, has collected from other batches. Throws InputError
-  /// otherwise.
-  virtual void merge(const Calibrator& other) = 0;
+  /// After the last round: what this calibrator holds becomes what a single process would hold that saw all
+  /// batches in order, bit for bit. Does nothing without peers.
+  virtual void join() = 0;
   virtual std::unique_ptr<Calibrator> clone() const = 0;
 
   virtual std::string class_name() const = 0;  ///< "MaxCalibrator", "HistogramCalibrator"
@@ -59,16 +60,26 @@ class Calibrator {
   bool is_unsigned() const { return is_unsigned_; }
   NonFinite non_finite() const { return non_finite_; }
   void set_non_finite(NonFinite rule) { non_finite_ = rule; }
+  /// From now on collect() is collective, one call a round, and NaN or infinity are refused. nullptr: alone
+  /// again.
+  void set_peers(CalibrationPeers* peers) { peers_ = peers; }
+  /// False: the next batches are only there to keep step with the peers, nothing is taken from them.
+  void set_counting(bool counting) { counting_ = counting; }
 
  protected:
   Calibrator(int num_bits, std::optional<Axis> axis, bool is_unsigned)
       : num_bits_(num_bits), axis_(std::move(axis)), is_unsigned_(is_unsigned) {}
+  CalibrationPeers* peers() const { return peers_; }
+  bool is_counting() const { return counting_; }
+  bool refuses_non_finite() const { return peers_ || non_finite_ == NonFinite::kRefuse; }
 
  private:
   int num_bits_;
   std::optional<Axis> axis_;
   bool is_unsigned_;
   NonFinite non_finite_ = NonFinite::kAsToolkit;
+  CalibrationPeers* peers_ = nullptr;
+  bool counting_ = true;
 };
 
 /// The calibrator a quantizer makes for itself: by descriptor.calib_method; nullptr for kOther. Throws

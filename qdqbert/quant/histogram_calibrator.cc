@@ -16,11 +16,6 @@ namespace {
 
 constexpr size_t kUnlimitedBins = size_t{1} << 28;
 
-void check_finite(const Magnitudes& found) {
-  if (found.saw_nan) fail("[calibrator] calibration data hold NaN");
-  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
-}
-
 }  // namespace
 
 HistogramCalibrator::HistogramCalibrator(int num_bits, std::optional<Axis> axis, bool is_unsigned,
@@ -33,34 +28,71 @@ HistogramCalibrator::HistogramCalibrator(int num_bits, std::optional<Axis> axis,
 
 void HistogramCalibrator::collect(std::span<const float> x, const Shape&) {
   if (x.empty()) fail("[calibrator] an empty tensor has no range");
-  options_.torch_hist ? collect_torch(x) : collect_numpy(x);
+  const Magnitudes found = magnitudes(x);
+  if (is_counting()) check(found);
+  const BatchExtremes mine{is_counting(), found.smallest_nonzero, found.largest, found.saw_zero};
+  const std::vector<BatchExtremes> round = peers() ? peers()->exchange(mine) : std::vector{mine};
+  const size_t me = peers() ? peers()->rank() : 0;
+  // One batch after the other, as a single process would: the edges at the time of a batch decide where its
+  // largest values go.
+  for (size_t rank = 0; rank < round.size(); ++rank) {
+    if (!round[rank].counts) continue;
+    const bool is_first = histogram_.empty();
+    if (is_first) {
+      start(round[rank]);
+    } else if (!found.saw_nan && round[rank].largest > histogram_.edges.back()) {
+      // A NaN hides the maximum from the toolkit, so nothing grows.
+      grow(round[rank].largest);
+    }
+    if (rank == me) count(x, found, is_first);
+  }
+}
+
+void HistogramCalibrator::check(const Magnitudes& found) const {
+  if (found.saw_nan && (refuses_non_finite() || histogram_.empty()))
+    fail("[calibrator] calibration data hold NaN");
+  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
+  const bool may_be_zero = !options_.torch_hist && histogram_.empty();
+  if (options_.skip_zeros && found.largest == 0 && !found.saw_nan && !may_be_zero)
+    fail("[calibrator] a batch holds only zeros, which are skipped");
+}
+
+void HistogramCalibrator::start(const BatchExtremes& batch) {
+  first_bins_ = num_bins_;
+  histogram_.counts.assign(static_cast<size_t>(num_bins_), 0);
+  histogram_.edges = options_.torch_hist ? torch_linspace(batch.largest, num_bins_)
+                                         : numpy_edges(FirstRange(batch, options_.skip_zeros), num_bins_);
+}
+
+void HistogramCalibrator::grow(float largest) {
+  options_.torch_hist ? grow_torch(largest) : grow_numpy(largest);
+}
+
+void HistogramCalibrator::count(std::span<const float> x, const Magnitudes& found, bool is_first) {
+  const bool skip_zeros = options_.skip_zeros;
+  if (options_.torch_hist) {
+    torch_count(x, static_cast<float>(histogram_.edges.back()), skip_zeros, found.saw_nan, histogram_.counts);
+  } else if (is_first) {
+    const FirstRange range({true, found.smallest_nonzero, found.largest, found.saw_zero}, skip_zeros);
+    numpy_count(x, range, skip_zeros, histogram_);
+  } else {
+    if (!counter_) counter_ = std::make_shared<const BinCounter>(histogram_.edges);
+    // A NaN hides the negative values too: no sign is dropped.
+    if (found.saw_nan) {
+      counter_->count_signed(x, skip_zeros, histogram_.counts);
+    } else {
+      counter_->count(x, skip_zeros, histogram_.counts);
+    }
+  }
+}
+
+void HistogramCalibrator::join() {
+  if (peers()) peers()->sum(histogram_.counts);
 }
 
 size_t HistogramCalibrator::most_bins() const {
   if (options_.max_growth <= 0) return kUnlimitedBins;
   return static_cast<size_t>(first_bins_) * static_cast<size_t>(options_.max_growth);
-}
-
-void HistogramCalibrator::collect_numpy(std::span<const float> x) {
-  if (histogram_.empty()) {
-    histogram_ = numpy_histogram(x, num_bins_, options_.skip_zeros);
-    first_bins_ = num_bins_;
-    return;
-  }
-  const Magnitudes found = magnitudes(x);
-  if (non_finite() == NonFinite::kRefuse) check_finite(found);
-  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
-  if (options_.skip_zeros && found.largest == 0 && !found.saw_nan)
-    fail("[calibrator] a batch holds only zeros, which are skipped");
-  // A NaN hides both the maximum and the negative values from the toolkit, so nothing grows and no sign is
-  // dropped.
-  if (!found.saw_nan && found.largest > histogram_.edges.back()) grow_numpy(found.largest);
-  if (!counter_) counter_ = std::make_shared<const BinCounter>(histogram_.edges);
-  if (found.saw_nan) {
-    counter_->count_signed(x, options_.skip_zeros, histogram_.counts);
-  } else {
-    counter_->count(x, options_.skip_zeros, histogram_.counts);
-  }
 }
 
 void HistogramCalibrator::grow_numpy(float largest) {
@@ -76,23 +108,6 @@ void HistogramCalibrator::grow_numpy(float largest) {
   histogram_.counts.resize(histogram_.edges.size() - 1);
   wide_ = true;
   counter_.reset();
-}
-
-void HistogramCalibrator::collect_torch(std::span<const float> x) {
-  const Magnitudes found = magnitudes(x);
-  if (non_finite() == NonFinite::kRefuse || histogram_.empty()) check_finite(found);
-  if (!std::isfinite(found.largest)) fail("[calibrator] calibration data hold infinity");
-  if (options_.skip_zeros && found.largest == 0 && !found.saw_nan)
-    fail("[calibrator] a batch holds only zeros, which are skipped");
-  if (histogram_.empty()) {
-    first_bins_ = num_bins_;
-    histogram_.counts.assign(static_cast<size_t>(num_bins_), 0);
-    histogram_.edges = torch_linspace(found.largest, num_bins_);
-  } else if (!found.saw_nan && found.largest > histogram_.edges.back()) {
-    grow_torch(found.largest);
-  }
-  torch_count(x, static_cast<float>(histogram_.edges.back()), options_.skip_zeros, found.saw_nan,
-              histogram_.counts);
 }
 
 void HistogramCalibrator::grow_torch(float largest) {
@@ -162,34 +177,6 @@ void HistogramCalibrator::reset() {
   histogram_ = {};
   wide_ = false;
   counter_.reset();
-}
-
-void HistogramCalibrator::merge(const Calibrator& other) {
-  const auto* that = dynamic_cast<const HistogramCalibrator*>(&other);
-  if (!that || that->options_.torch_hist != options_.torch_hist ||
-      that->options_.skip_zeros != options_.skip_zeros)
-    fail("[calibrator] only histograms of the same options can be merged");
-  if (that->histogram_.empty()) return;
-  if (histogram_.empty()) {
-    const auto rule = non_finite();
-    *this = *that;
-    set_non_finite(rule);
-    return;
-  }
-  add_bins(that->histogram_);
-}
-
-void HistogramCalibrator::add_bins(const Histogram& other) {
-  const float largest = static_cast<float>(other.edges[other.counts.size()]);
-  if (largest > histogram_.edges.back()) options_.torch_hist ? grow_torch(largest) : grow_numpy(largest);
-  const std::vector<double>& edges = histogram_.edges;
-  const size_t bins = histogram_.counts.size();
-  for (size_t k = 0; k < other.counts.size(); ++k) {
-    const double center = other.edges[k] + (other.edges[k + 1] - other.edges[k]) / 2;
-    const auto above = std::upper_bound(edges.begin(), edges.begin() + static_cast<ptrdiff_t>(bins), center);
-    const size_t bin = above == edges.begin() ? 0 : static_cast<size_t>(above - edges.begin()) - 1;
-    histogram_.counts[std::min(bin, bins - 1)] += other.counts[k];
-  }
 }
 
 std::unique_ptr<Calibrator> HistogramCalibrator::clone() const {

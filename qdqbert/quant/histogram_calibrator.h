@@ -30,8 +30,7 @@ class HistogramCalibrator final : public Calibrator {
   std::optional<FloatArray> compute_amax(const AmaxRequest& request) override;
   /// Drops counts and edges; a grown torch-style bin count stays, as in the toolkit.
   void reset() override;
-  /// Counts of the other histogram are added at the centres of its bins (exact when the edges agree).
-  void merge(const Calibrator& other) override;
+  void join() override;
   std::unique_ptr<Calibrator> clone() const override;
   std::string class_name() const override { return "HistogramCalibrator"; }
   std::string to_string() const override;
@@ -41,12 +40,13 @@ class HistogramCalibrator final : public Calibrator {
   int num_bins() const { return num_bins_; }
 
  private:
-  void collect_numpy(std::span<const float> x);
-  void collect_torch(std::span<const float> x);
+  void check(const Magnitudes& found) const;
+  void start(const BatchExtremes& batch);
+  void grow(float largest);
+  void count(std::span<const float> x, const Magnitudes& found, bool is_first);
   void grow_numpy(float largest);
   void grow_torch(float largest);
   void merge_bins(size_t wanted);
-  void add_bins(const Histogram& other);
   size_t most_bins() const;
 
   HistogramOptions options_;

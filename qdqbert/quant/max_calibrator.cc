@@ -1,5 +1,6 @@
 #include "qdqbert/quant/max_calibrator.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "qdqbert/base/error.h"
@@ -26,7 +27,9 @@ MaxCalibrator::MaxCalibrator(int num_bits, std::optional<Axis> axis, bool is_uns
 
 void MaxCalibrator::collect(std::span<const float> x, const Shape& shape) {
   FloatArray batch = amax_of_kept_axes(x, shape, axis() ? axis()->dims : std::vector<int>{});
-  if (non_finite() == NonFinite::kRefuse)
+  // Zeros of the right shape: below every magnitude, and the peers have a partner for each range.
+  if (!is_counting()) std::fill(batch.values.begin(), batch.values.end(), 0.0f);
+  if (refuses_non_finite())
     for (const float value : batch.values)
       if (!std::isfinite(value))
         fail("[calibrator] calibration data holds {}", std::isnan(value) ? "NaN" : "infinity");
@@ -50,18 +53,8 @@ void MaxCalibrator::reset() {
   amax_.reset();
 }
 
-void MaxCalibrator::merge(const Calibrator& other) {
-  const auto* that = dynamic_cast<const MaxCalibrator*>(&other);
-  if (!that || that->axis() != axis())
-    fail("[calibrator] only maximum calibrators of the same axis can be merged");
-  if (that->amax_) {
-    if (amax_) {
-      keep_largest(*amax_, *that->amax_);
-    } else {
-      amax_ = std::make_shared<FloatArray>(*that->amax_);
-    }
-  }
-  tracked_.insert(tracked_.end(), that->tracked_.begin(), that->tracked_.end());
+void MaxCalibrator::join() {
+  if (peers() && amax_) peers()->maximum(amax_->values);
 }
 
 std::unique_ptr<Calibrator> MaxCalibrator::clone() const {

@@ -16,7 +16,8 @@ class MaxCalibrator final : public Calibrator {
   std::optional<FloatArray> compute_amax(const AmaxRequest& request = {}) override;
   /// Forgets the maximum but, as the toolkit, not the tracked ranges.
   void reset() override;
-  void merge(const Calibrator& other) override;
+  /// Ranges of single batches (track_amax) stay this process's own.
+  void join() override;
   std::unique_ptr<Calibrator> clone() const override;
   std::string class_name() const override { return "MaxCalibrator"; }
   std::string to_string() const override;

@@ -63,29 +63,40 @@ class Estimate {
 
 }  // namespace
 
+FirstRange::FirstRange(const BatchExtremes& batch, bool skip_zeros) {
+  const bool zeros = batch.saw_zero && !skip_zeros;
+  const bool none = !zeros && batch.largest == 0;
+  low = none || zeros ? 0 : batch.smallest_nonzero;
+  high = none ? 1 : batch.largest;
+  is_widened = low == high;
+  if (is_widened) {
+    low -= 0.5;
+    high += 0.5;
+  }
+}
+
+std::vector<double> numpy_edges(const FirstRange& range, int bins) {
+  return equal_edges(range.low, range.high, bins);
+}
+
+void numpy_count(std::span<const float> x, const FirstRange& range, bool skip_zeros, Histogram& histogram) {
+  const Estimate estimate(histogram.edges, range.low, range.high, range.is_widened);
+  if (estimate.is_exact()) {
+    BinCounter(histogram.edges).count(x, skip_zeros, histogram.counts);
+    return;
+  }
+  for (const float value : x)
+    if (!skip_zeros || value != 0) ++histogram.counts[static_cast<size_t>(estimate.bin(std::fabs(value)))];
+}
+
 Histogram numpy_histogram(std::span<const float> x, int bins, bool skip_zeros) {
   if (bins < 1) fail("[histogram] the number of bins must be positive, got {}", bins);
   const Magnitudes found = magnitudes(x);
   if (found.saw_nan) fail("[histogram] data hold NaN, so they have no range");
   if (!std::isfinite(found.largest)) fail("[histogram] data hold infinity, so they have no finite range");
-  const bool zeros = found.saw_zero && !skip_zeros;
-  const bool none = !zeros && found.largest == 0;
-  double low = none || zeros ? 0 : found.smallest_nonzero;
-  double high = none ? 1 : found.largest;
-  const bool degenerate = low == high;
-  if (degenerate) {
-    low -= 0.5;
-    high += 0.5;
-  }
-
-  Histogram histogram{std::vector<int64_t>(static_cast<size_t>(bins)), equal_edges(low, high, bins)};
-  const Estimate estimate(histogram.edges, low, high, degenerate);
-  if (estimate.is_exact()) {
-    BinCounter(histogram.edges).count(x, skip_zeros, histogram.counts);
-  } else {
-    for (const float value : x)
-      if (!skip_zeros || value != 0) ++histogram.counts[static_cast<size_t>(estimate.bin(std::fabs(value)))];
-  }
+  const FirstRange range({true, found.smallest_nonzero, found.largest, found.saw_zero}, skip_zeros);
+  Histogram histogram{std::vector<int64_t>(static_cast<size_t>(bins)), numpy_edges(range, bins)};
+  numpy_count(x, range, skip_zeros, histogram);
   return histogram;
 }
 

@@ -1,11 +1,13 @@
 #include "qdqbert/quant/calibrator.h"
 
 #include <algorithm>
+#include <barrier>
 #include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -144,29 +146,112 @@ TEST(HistogramCalibrator, StateDoesNotGrowWithBatches) {
   EXPECT_EQ(total(calibrator.histogram()), 50 * 4096);
 }
 
-TEST(HistogramCalibrator, MergeOfShardsWithTheSameFirstBatch) {
-  const std::vector<float> first = normal_values(10000, 1, 2);
-  HistogramCalibrator all(8, std::nullopt, false), a(8, std::nullopt, false), b(8, std::nullopt, false);
-  for (HistogramCalibrator* calibrator : {&all, &a, &b}) feed(*calibrator, first);
-  const std::vector<float> more = normal_values(10000, 2);
-  feed(all, first);
-  feed(all, more);
-  feed(a, more);
-  a.merge(b);
-  EXPECT_EQ(a.histogram().counts, all.histogram().counts);
-  HistogramCalibrator empty(8, std::nullopt, false);
-  empty.merge(a);
-  EXPECT_EQ(empty.histogram().counts, a.histogram().counts);
-  // A wider shard makes the range grow; nothing is lost.
-  HistogramCalibrator wide(8, std::nullopt, false);
-  feed(wide, {0, 30});
-  a.merge(wide);
-  EXPECT_EQ(total(a.histogram()), total(all.histogram()) + 2);
-  EXPECT_GE(a.histogram().edges.back(), 30);
-  HistogramOptions torch_hist;
-  torch_hist.torch_hist = true;
-  EXPECT_THROW(a.merge(HistogramCalibrator(8, std::nullopt, false, torch_hist)), InputError);
-  EXPECT_THROW(a.merge(MaxCalibrator(8, std::nullopt, false)), InputError);
+// Processes of one calibration, as threads that meet in each call.
+class Peers : public CalibrationPeers {
+ public:
+  struct Room {
+    explicit Room(size_t size)
+        : barrier(static_cast<std::ptrdiff_t>(size)), extremes(size), counts(size), values(size) {}
+    std::barrier<> barrier;
+    std::vector<BatchExtremes> extremes;
+    std::vector<std::vector<int64_t>> counts;
+    std::vector<std::vector<float>> values;
+  };
+  Peers(Room& room, size_t rank) : room_(room), rank_(rank) {}
+
+  size_t rank() const override { return rank_; }
+  std::vector<BatchExtremes> exchange(const BatchExtremes& mine) override {
+    room_.extremes[rank_] = mine;
+    room_.barrier.arrive_and_wait();
+    std::vector<BatchExtremes> all = room_.extremes;
+    room_.barrier.arrive_and_wait();
+    return all;
+  }
+  void sum(std::span<int64_t> values) override {
+    together(values, room_.counts, [](int64_t& a, int64_t b) { a += b; });
+  }
+  void maximum(std::span<float> values) override {
+    together(values, room_.values, [](float& a, float b) { a = std::max(a, b); });
+  }
+
+ private:
+  template <class Value, class Join>
+  void together(std::span<Value> values, std::vector<std::vector<Value>>& all, Join join) {
+    all[rank_].assign(values.begin(), values.end());
+    room_.barrier.arrive_and_wait();
+    for (size_t rank = 0; rank < all.size(); ++rank) {
+      EXPECT_EQ(all[rank].size(), values.size());
+      for (size_t i = 0; i < values.size(); ++i)
+        if (rank != rank_) join(values[i], all[rank][i]);
+    }
+    room_.barrier.arrive_and_wait();
+  }
+
+  Room& room_;
+  size_t rank_;
+};
+
+// Batches whose largest values grow, stay, return and lie on edges, so that who counts before whom matters.
+std::vector<std::vector<float>> growing_batches(size_t count) {
+  std::vector<std::vector<float>> batches;
+  for (size_t i = 0; i < count; ++i) {
+    batches.push_back(
+        normal_values(3000 + 100 * i, static_cast<uint32_t>(i), 0.5f + static_cast<float>(i * 7 % 5)));
+    batches.back().push_back(batches[i / 2].front() * 3);
+    batches.back().push_back(*std::max_element(batches[0].begin(), batches[0].end()));
+  }
+  return batches;
+}
+
+template <class MakeCalibrator, class Check>
+void as_processes(size_t size, size_t batches_count, MakeCalibrator make, Check check) {
+  const std::vector<std::vector<float>> batches = growing_batches(batches_count);
+  auto alone = make();
+  for (const auto& batch : batches) feed(*alone, batch);
+  Peers::Room room(size);
+  std::vector<decltype(make())> calibrators;
+  for (size_t rank = 0; rank < size; ++rank) calibrators.push_back(make());
+  std::vector<std::thread> threads;
+  for (size_t rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      Peers peers(room, rank);
+      calibrators[rank]->set_peers(&peers);
+      for (size_t first = 0; first < batches.size(); first += size) {
+        const size_t mine = first + rank;
+        calibrators[rank]->set_counting(mine < batches.size());
+        feed(*calibrators[rank], mine < batches.size() ? batches[mine] : normal_values(100, 9, 1000));
+      }
+      calibrators[rank]->join();
+      calibrators[rank]->set_peers(nullptr);
+    });
+  for (std::thread& thread : threads) thread.join();
+  for (const auto& calibrator : calibrators) check(*calibrator, *alone);
+}
+
+TEST(Calibrators, ProcessesTogetherHoldWhatOneWouldHold) {
+  for (const size_t size : {2u, 3u, 5u})
+    for (const size_t batches : {1u, 2u, 7u}) {
+      SCOPED_TRACE(fmt::format("{} processes, {} batches", size, batches));
+      for (const bool torch_hist : {false, true})
+        for (const bool skip_zeros : {false, true}) {
+          HistogramOptions options;
+          options.num_bins = 64;
+          options.torch_hist = torch_hist;
+          options.skip_zeros = skip_zeros;
+          as_processes(
+              size, batches,
+              [&] { return std::make_unique<HistogramCalibrator>(8, std::nullopt, false, options); },
+              [](const HistogramCalibrator& ours, const HistogramCalibrator& alone) {
+                EXPECT_EQ(ours.histogram().counts, alone.histogram().counts);
+                EXPECT_EQ(ours.histogram().edges, alone.histogram().edges);
+              });
+        }
+      as_processes(
+          size, batches, [] { return std::make_unique<MaxCalibrator>(8, std::nullopt, false); },
+          [](MaxCalibrator& ours, MaxCalibrator& alone) {
+            EXPECT_EQ(ours.compute_amax()->values, alone.compute_amax()->values);
+          });
+    }
 }
 
 TEST(Calibrators, RefuseWhatIsNotFinite) {
@@ -198,9 +283,6 @@ TEST(MaxCalibrator, SharedRangeFollowsLaterBatches) {
   calibrator.reset();
   feed(calibrator, {1});
   EXPECT_EQ(shared->values[0], 5);
-  calibrator.merge(*copy);
-  EXPECT_EQ(calibrator.compute_amax()->values[0], 2);
-  EXPECT_THROW(calibrator.merge(MaxCalibrator(8, Axis::of(0), false)), InputError);
 }
 
 TEST(Calibrators, MadeFromDescriptors) {
