@@ -240,9 +240,10 @@ TEST_P(RowsTest, SoftmaxHasTheBitsOfTheReferenceAndIgnoresPadding) {
 }
 
 TEST_P(RowsTest, LinearHasOneResultWhateverTheTileThePieceAndTheIsa) {
-  for (const auto& [k, n] :
+  for (const auto& sizes :
        {std::pair<size_t, size_t>{1, 1}, {48, 2}, {75, 3}, {64, 8}, {50, 9}, {33, 16}, {75, 40}, {96, 97}}) {
     constexpr size_t kRows = 29;
+    const size_t k = sizes.first, n = sizes.second;
     const size_t lda = k + 3, ldout = n + 1;
     const auto a = floats(kRows * lda, -2, 2), w = floats(k * n, -1, 1), bias = floats(n, -1, 1);
     std::vector<float> packed(packed_f32_size(k, n)), transposed(packed.size());
