@@ -87,7 +87,7 @@ void HistogramCalibrator::count(std::span<const float> x, const Magnitudes& foun
 }
 
 void HistogramCalibrator::join() {
-  if (peers()) peers()->sum(histogram_.counts);
+  if (peers() && !histogram_.empty()) peers()->sum(histogram_.counts);
 }
 
 size_t HistogramCalibrator::most_bins() const {

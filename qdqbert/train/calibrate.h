@@ -6,13 +6,15 @@
 
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/bert_model.h"
+#include "qdqbert/train/process_group.h"
 #include "qdqbert/train/quant_trainer.h"
 
 namespace qdqbert::train {
 
 /// Gives one batch after the other (a `samples` count and the inputs), nullopt at the end.
 struct CalibrationBatch {
-  int64_t samples = 0;
+  int64_t samples =
+      0;  ///< 0: the batch is run to keep step with other processes, and nothing is taken from it
   model::ModelInputs inputs;
 };
 using BatchSource = std::function<std::optional<CalibrationBatch>()>;
@@ -22,8 +24,12 @@ using BatchSource = std::function<std::optional<CalibrationBatch>()>;
 /// so they are looked at once. Memory does not grow with the number of samples. Returns the number of
 /// samples. Throws InputError naming the quantizer when a value is NaN or infinite, or when there is no
 /// sample at all.
+///
+/// With a group every rank calls it with a source of its own that gives as many batches as everybody's: rank
+/// r of n has batches r, n + r, ... of all. Ranges are then those of one process that ran all batches in
+/// order, bit for bit; samples are everybody's.
 int64_t collect_statistics(model::PreTrainedModel& model, const BatchSource& source, int64_t expected_samples,
-                           const ProgressSink& progress = {});
+                           const ProgressSink& progress = {}, ProcessGroup* group = nullptr);
 
 /// Turns what was collected into ranges (maximum for weights and for --calibrator max, else the histogram
 /// method) and switches quantization on again. May be called several times with other methods on one
@@ -32,6 +38,7 @@ void load_ranges(model::PreTrainedModel& model, CalibrationMethod method, std::o
 
 /// collect_statistics + load_ranges + --clip-gelu (which the original crashes on here).
 int64_t calibrate(model::PreTrainedModel& model, const BatchSource& source, int64_t expected_samples,
-                  const QuantOptions& options, const ProgressSink& progress = {});
+                  const QuantOptions& options, const ProgressSink& progress = {},
+                  ProcessGroup* group = nullptr);
 
 }  // namespace qdqbert::train

@@ -42,7 +42,8 @@ bool has_ranges(const model::PreTrainedModel& model) {
 }
 
 tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                                  int64_t batch_size, const ProgressSink& progress, Products products) {
+                                  int64_t batch_size, const ProgressSink& progress, Products products,
+                                  ProcessGroup* group) {
   const bool fixed = has_fixed_ranges(model) && features.pads_right();
   tasks::SquadLogits logits;
   logits.begin.assign(1, 0);
@@ -64,6 +65,7 @@ tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::Sq
   std::optional<nn::Bf16Autocast> autocast;
   if (products == Products::kBf16) autocast.emplace();
   const size_t budget = static_cast<size_t>(batch_size) * widest;
+  int64_t batch_number = 0;
   for (size_t done = 0; done < order.size();) {
     size_t width = fixed ? features[order[done]].length : features.width(order[done]);
     size_t count = std::min(static_cast<size_t>(batch_size), order.size() - done);
@@ -73,6 +75,10 @@ tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::Sq
       for (size_t r = 0; r < count; ++r) width = std::max(width, features.width(order[done + r]));
     }
     const std::span<const size_t> rows(order.data() + done, count);
+    if (group && batch_number++ % group->size() != group->rank()) {
+      done += count;
+      continue;
+    }
     const model::ModelOutputs out = model.forward(batch_of(features, rows, width));
     const at::Tensor start = out.start_logits.to(at::kFloat).contiguous(),
                      end = out.end_logits.to(at::kFloat).contiguous();
@@ -86,6 +92,9 @@ tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::Sq
     done += count;
     if (progress) progress("evaluating", static_cast<int64_t>(done), static_cast<int64_t>(order.size()));
   }
+  if (group)
+    for (std::vector<float>* values : {&logits.start, &logits.end})
+      group->sum(at::from_blob(values->data(), {static_cast<int64_t>(values->size())}, at::kFloat));
   return logits;
 }
 

@@ -61,8 +61,8 @@ void ProcessGroup::guarded(const char* doing, Call&& call) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
-    fail<SystemError>("[processes] rank {} of {}, {}: another rank is gone or does not answer ({})", rank(),
-                      size(), doing, first_line(error.what()));
+    fail<LostRank>("[processes] rank {} of {}, {}: another rank is gone or does not answer ({})", rank(),
+                   size(), doing, first_line(error.what()));
   }
 }
 

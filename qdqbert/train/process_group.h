@@ -8,13 +8,19 @@
 
 #include <ATen/ATen.h>
 
+#include "qdqbert/base/error.h"
 #include "qdqbert/train/launch.h"
 
 namespace qdqbert::train {
 
+/// A rank is gone or does not answer.
+class LostRank : public SystemError {
+ public:
+  using SystemError::SystemError;
+};
+
 /// Every call is collective: all ranks make the same calls in the same order. When a rank is lost, the
-/// others' next call throws SystemError that says so, so nobody waits for ever; what a call was to change is
-/// then undefined.
+/// others' next call throws LostRank, so nobody waits for ever; what a call was to change is then undefined.
 class ProcessGroup {
  public:
   /// Waits until all ranks are there. Throws SystemError naming the address when they are not within

@@ -62,6 +62,7 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
       hooks_(std::move(hooks)),
       output_(std::move(output)) {
   options_.validate();
+  if (hooks_.group) options_.processes = hooks_.group->size();
   plan_ = RunPlan::make(options_, data_.size());
   schedule_ = {options_.schedule, options_.learning_rate, plan_.warmup_steps, plan_.max_steps};
   if (options_.evaluation != Interval::kNo && !hooks_.evaluate)
@@ -70,6 +71,12 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
   parameters_ = trainable_parameters(model_);
   if (parameters_.empty()) fail("[training] every parameter is frozen: there is nothing to train");
   optimizer_.emplace(parameters_, options_.adam);
+  if (hooks_.group) {
+    std::vector<at::Tensor> tensors;
+    for (const nn::NamedTensor& item : parameters_) tensors.push_back(item.tensor);
+    for (const at::Tensor& tensor : tensors) hooks_.group->broadcast(tensor.detach());
+    average_.emplace(*hooks_.group, std::move(tensors));
+  }
   weights_beside_embeddings_ = weights_beside_embeddings(model_);
   metric_ = options_.metric_for_best_model.value_or(hooks_.default_metric);
   if (metric_.compare(0, 5, "eval_") != 0) metric_ = "eval_" + metric_;
@@ -115,7 +122,17 @@ TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
   return result;
 }
 
+/// A lost rank leaves the others between two optimizer steps, so their state is whole.
 void Trainer::train_steps() {
+  try {
+    run_steps();
+  } catch (const LostRank&) {
+    save_before_stopping();
+    throw;
+  }
+}
+
+void Trainer::run_steps() {
   int64_t micro = state_.micro_step;
   auto step_start = Clock::now();
   while (state_.global_step < plan_.max_steps && !stop_) {
@@ -158,8 +175,8 @@ void Trainer::show_progress() {
 void Trainer::load_epoch(int64_t epoch) {
   if (epoch == order_epoch_) return;
   if (options_.group_by_length) {
-    order_ = length_grouped_order(lengths_, options_.batch_size * options_.accumulation_steps, options_.seed,
-                                  epoch);
+    order_ = length_grouped_order(lengths_, options_.global_batch_size() * options_.accumulation_steps,
+                                  options_.seed, epoch);
   } else if (options_.shuffle) {
     order_ = loader_order(plan_.samples, options_.seed, epoch);
   } else {
@@ -171,21 +188,30 @@ void Trainer::load_epoch(int64_t epoch) {
 
 Trainer::Batch Trainer::make_batch(int64_t micro_step) {
   load_epoch(micro_step / plan_.batches_per_epoch);
-  const int64_t begin = micro_step % plan_.batches_per_epoch * options_.batch_size;
-  const int64_t end = std::min(begin + options_.batch_size, plan_.samples);
-  const std::span<const int64_t> samples(order_.data() + begin, static_cast<size_t>(end - begin));
+  const int64_t begin = micro_step % plan_.batches_per_epoch * options_.global_batch_size();
+  const int64_t count = std::min(options_.global_batch_size(), plan_.samples - begin);
+  // Every rank has at least one sample: RunPlan leaves a last batch out that has fewer samples than there are
+  // ranks.
+  const int64_t mine = begin + count * rank() / options_.processes;
+  const int64_t next = begin + count * (rank() + 1) / options_.processes;
+  const std::span<const int64_t> samples(order_.data() + mine, static_cast<size_t>(next - mine));
   Batch batch;
-  batch.inputs = data_.batch(samples, micro_step);
+  batch.inputs = data_.batch(samples, static_cast<int64_t>(draw_number(micro_step)));
   batch.micro_step = micro_step;
-  batch.samples = end - begin;
+  batch.samples = count;
+  batch.weight = static_cast<double>((next - mine) * options_.processes) / static_cast<double>(count);
   for (const int64_t sample : samples) batch.tokens += data_.length(sample);
   return batch;
+}
+
+uint64_t Trainer::draw_number(int64_t micro_step) const {
+  return static_cast<uint64_t>(micro_step * options_.processes + rank());
 }
 
 /// Adds the batch's gradients to those of the step; returns its share of the step's loss.
 double Trainer::train_batch(const Batch& batch) {
   model_.train();
-  nn::begin_dropout(options_.seed, static_cast<uint64_t>(batch.micro_step));
+  nn::begin_dropout(options_.seed, draw_number(batch.micro_step));
   at::Tensor loss;
   {
     std::optional<nn::Bf16Autocast> autocast;
@@ -195,8 +221,9 @@ double Trainer::train_batch(const Batch& batch) {
   if (!loss.defined()) fail("[training] the batch has no labels, so there is no loss");
   const float value = loss.item<float>();
   if (!std::isfinite(value)) refuse_batch(batch, fmt::format("the loss is {}", value));
-  const auto share = static_cast<float>(options_.accumulation_steps);
-  (options_.accumulation_steps > 1 ? loss / share : loss).backward();
+  const auto share = static_cast<float>(static_cast<double>(options_.accumulation_steps) / batch.weight);
+  if (average_ && plan_.steps_after(batch.micro_step, options_.accumulation_steps)) average_->arm();
+  (share != 1 ? loss / share : loss).backward();
   if (const std::optional<double> chance = data_.chance_loss(batch.inputs)) {
     chance_sum_ += *chance;
     ++chance_batches_;
@@ -207,9 +234,18 @@ double Trainer::train_batch(const Batch& batch) {
   return value / share;
 }
 
-/// Everything between the last backward pass and the optimizer: the one place where gradients of several
-/// processes would be averaged. Returns their norm before clipping.
+/// Everything between the last backward pass and the optimizer. Returns the norm of the gradients before
+/// clipping.
 double Trainer::finish_gradients(const Batch& batch) {
+  if (average_) {
+    average_->finish();
+    const at::Tensor sums =
+        at::tensor({pending_loss_, static_cast<double>(pending_tokens_), pending_flops_}, at::kDouble);
+    hooks_.group->sum(sums);
+    pending_loss_ = sums[0].item<double>() / static_cast<double>(options_.processes);
+    pending_tokens_ = static_cast<int64_t>(sums[1].item<double>());
+    pending_flops_ = sums[2].item<double>();
+  }
   const double norm = gradient_norm(parameters_);
   if (!std::isfinite(norm)) refuse_batch(batch, fmt::format("the norm of the gradients is {}", norm));
   return norm;

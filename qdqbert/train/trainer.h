@@ -9,6 +9,7 @@
 
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/bert_model.h"
+#include "qdqbert/train/process_group.h"
 #include "qdqbert/train/trainer_options.h"
 #include "qdqbert/train/trainer_state.h"
 
@@ -66,6 +67,11 @@ struct TrainerHooks {
   Json identity = Json::object();
   std::vector<TrainingObserver*> observers;
   ProgressSink progress;  ///< may throw; a checkpoint is written then
+  /// Trains together with the other ranks, which run the same Trainer over the same samples: a global batch
+  /// is `batch_size` samples a rank, gradients are those of the mean over all of them, rank 0 writes.
+  /// `evaluate` is called on all ranks. When a rank is lost, rank 0 writes a checkpoint before the error goes
+  /// on.
+  ProcessGroup* group = nullptr;
 };
 
 struct TrainingResult {
@@ -94,8 +100,13 @@ class Trainer {
   struct Batch {
     model::ModelInputs inputs;
     int64_t micro_step = 0, samples = 0, tokens = 0;
+    double weight = 1;  ///< of this rank's mean in the mean over all ranks' samples
   };
   void train_steps();
+  void run_steps();
+  int64_t rank() const { return hooks_.group ? hooks_.group->rank() : 0; }
+  /// Number of a batch among those of all ranks: no two draw the same random numbers.
+  uint64_t draw_number(int64_t micro_step) const;
   void show_progress();
   void load_epoch(int64_t epoch);
   Batch make_batch(int64_t micro_step);
@@ -110,6 +121,7 @@ class Trainer {
   void check_chance(double mean_loss, int64_t steps);
   void evaluate(bool saved_next);
   void save();
+  void write_own_checkpoint();
   void save_before_stopping();
   void write_files(const std::filesystem::path& directory) const;
   void restore(const std::filesystem::path& directory);
@@ -125,6 +137,7 @@ class Trainer {
   Schedule schedule_;
   std::vector<nn::NamedTensor> parameters_;
   std::optional<AdamW> optimizer_;
+  std::optional<GradientAverage> average_;
   TrainerState state_;
   std::string metric_;
   bool greater_is_better_ = true, stop_ = false, warned_of_chance_ = false;

@@ -178,6 +178,12 @@ void Trainer::evaluate(bool saved_next) {
 }
 
 void Trainer::save() {
+  if (!hooks_.group || hooks_.group->writes_files()) write_own_checkpoint();
+  // Nobody reads or goes on before it is there.
+  if (hooks_.group) hooks_.group->barrier();
+}
+
+void Trainer::write_own_checkpoint() {
   store_learned_ranges(model_);
   const fs::path directory =
       write_checkpoint(output_, state_.global_step, [&](const fs::path& place) { write_files(place); });
@@ -192,9 +198,9 @@ void Trainer::save() {
 
 /// While another exception is on its way, which must not be lost.
 void Trainer::save_before_stopping() {
-  if (state_.global_step == 0) return;
+  if (state_.global_step == 0 || (hooks_.group && !hooks_.group->writes_files())) return;
   try {
-    save();
+    write_own_checkpoint();
     log_info("stopped at step {} of {}; the same command, without --overwrite_output_dir, goes on from there",
              state_.global_step, plan_.max_steps);
   } catch (const std::exception& error) {
@@ -225,7 +231,7 @@ void Trainer::restore(const fs::path& directory) {
   const Json before = read_json(directory / kArgumentsFile);
   // These decide which samples a batch holds and what a step is; with others nothing could be continued.
   for (const char* key : {"samples", "data", "per_device_train_batch_size", "gradient_accumulation_steps",
-                          "seed", "shuffle", "dataloader_drop_last", "group_by_length", "optim"})
+                          "processes", "seed", "shuffle", "dataloader_drop_last", "group_by_length", "optim"})
     if (differs(before, now, key))
       fail<UsageError>("[resume_from_checkpoint] {} was made with {} {}, now it is {}", directory.string(),
                        key, dump_json(before.at(key), {-1}), dump_json(now.at(key), {-1}));

@@ -79,6 +79,7 @@ void TrainerOptions::validate() const {
 Json TrainerOptions::to_json() const {
   Json json = {
       {"per_device_train_batch_size", batch_size},
+      {"processes", processes},
       {"gradient_accumulation_steps", accumulation_steps},
       {"num_train_epochs", num_train_epochs},
       {"max_steps", max_steps},
@@ -120,12 +121,15 @@ RunPlan RunPlan::make(const TrainerOptions& options, int64_t samples) {
   RunPlan plan;
   plan.samples = samples;
   if (samples < 1) fail("[training] there is no sample to train on");
-  const int64_t whole = samples / options.batch_size;
-  plan.batches_per_epoch =
-      options.drop_last ? whole : (samples + options.batch_size - 1) / options.batch_size;
+  const int64_t batch = options.global_batch_size(), whole = samples / batch;
+  // Every process needs a sample, so a rest of fewer is left out.
+  const bool has_rest = !options.drop_last && samples % batch >= options.processes;
+  plan.batches_per_epoch = whole + (has_rest ? 1 : 0);
   if (plan.batches_per_epoch == 0)
-    fail("[training] --dataloader_drop_last leaves nothing: {} samples are less than a batch of {}", samples,
-         options.batch_size);
+    fail("[training] {} leaves nothing: {} samples are less than {}",
+         options.drop_last ? "--dataloader_drop_last" : "one sample a process", samples,
+         options.drop_last ? fmt::format("a batch of {}", batch)
+                           : fmt::format("{} processes", options.processes));
   const int64_t steps_per_epoch = std::max<int64_t>(1, plan.batches_per_epoch / options.accumulation_steps);
   if (options.max_steps > 0) {
     plan.max_steps = options.max_steps;

@@ -20,6 +20,7 @@ Interval parse_interval(std::string_view flag, std::string_view word);
 
 struct TrainerOptions {
   int64_t batch_size = 8;
+  int64_t processes = 1;           ///< each has batch_size samples of a batch
   int64_t accumulation_steps = 1;  ///< batches of an optimizer step
   double num_train_epochs = 3;
   int64_t max_steps = -1;  ///< positive: instead of epochs
@@ -54,6 +55,7 @@ struct TrainerOptions {
 
   /// Throws UsageError for values that are impossible or contradict each other, with the flags' names.
   void validate() const;
+  int64_t global_batch_size() const { return batch_size * processes; }
   /// Under the names of the flags, for training_args.json.
   Json to_json() const;
 };

@@ -99,7 +99,7 @@ TEST(ProcessGroup, ALostRankEndsTheOthersWithASentence) {
       [](ProcessGroup& group) {
         try {
           for (int i = 0; i < 100; ++i) group.sum(at::ones({1000}));
-        } catch (const SystemError& error) {
+        } catch (const LostRank& error) {
           return std::string(error.what()).find("another rank is gone") != std::string::npos;
         }
         return false;
