@@ -17,6 +17,7 @@
 #include "qdqbert/model/onnx_export.h"
 #include "qdqbert/train/calibrate.h"
 #include "qdqbert/train/model_directory.h"
+#include "qdqbert/train/process_group.h"
 #include "qdqbert/train/sampling.h"
 
 #include "cli/task.h"
@@ -40,17 +41,25 @@ class TaskRun {
         output_(o_.run.output_dir) {}
 
   void run() {
+    const std::optional<train::Launch> launch = train::find_launch();
+    const int own_share = std::max(1, default_threads() / (launch ? launch->on_this_machine : 1));
+    threads_ = o_.run.threads > 0 ? static_cast<int>(o_.run.threads) : own_share;
+    at::set_num_threads(threads_);
+    if (launch) join_group(*launch);
     ensure_writable_directory(output_);
-    const int threads = o_.run.threads > 0 ? static_cast<int>(o_.run.threads) : default_threads();
-    threads_ = threads;
-    at::set_num_threads(threads);
     if (o_.run.fp16 || o_.run.bf16)
       log_info(
           "--{}: training, evaluation and prediction take products in BF16 (autocast){}; calibration and "
           "export stay FP32",
           o_.run.fp16 ? "fp16" : "bf16",
           o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling" : "");
-    if (o_.run.do_train) resume_ = checkpoint_to_resume(output_, training_, o_.run.overwrite_output_dir);
+    // Rank 0 first: it may remove what an earlier run left.
+    const auto find_checkpoint = [&] {
+      if (o_.run.do_train) resume_ = checkpoint_to_resume(output_, training_, o_.run.overwrite_output_dir);
+    };
+    if (writes_files()) find_checkpoint();
+    if (group_) group_->barrier();
+    if (!writes_files()) find_checkpoint();
     locate_data();
     timed("load", [&] { load(); });
     if (o_.run.do_calib) calibrate();
@@ -61,9 +70,10 @@ class TaskRun {
     if (o_.run.do_eval || o_.run.do_predict || o_.onnx.save_onnx || task_.has_other_work()) configure();
     if (o_.run.do_eval) answer(TaskSplit::kEvaluation);
     if (o_.run.do_predict) answer(TaskSplit::kPrediction);
-    if (task_.has_other_work()) task_.other_work({*model_, tokenizer(), output_, o_});
-    if (o_.onnx.save_onnx) timed("export", [&] { export_model(); });
-    if (o_.run.json) {
+    if (task_.has_other_work() && writes_files()) task_.other_work({*model_, tokenizer(), output_, o_});
+    if (o_.onnx.save_onnx && writes_files()) timed("export", [&] { export_model(); });
+    if (group_) group_->barrier();
+    if (o_.run.json && writes_files()) {
       report_["seconds"] = seconds_;
       write_file(*o_.run.json, dump_json(report_, {2, false, true, true}));
     }
@@ -76,6 +86,23 @@ class TaskRun {
     work();
     seconds_[phase] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
+
+  /// The ranks do the same in the same order; rank 0 alone writes and speaks.
+  void join_group(const train::Launch& launch) {
+    if (launch.rank != 0) {
+      set_log_sink({});
+      if (std::freopen("/dev/null", "w", stdout) == nullptr)
+        fail<SystemError>("[processes] /dev/null cannot be opened");
+      progress_.hide();
+    }
+    log_info("Waiting for {} processes at {}:{} ({})", launch.size, launch.master_host, launch.master_port,
+             launch.launcher);
+    group_.emplace(launch);
+    group_->require_equal("flags", o_.command_line);
+    log_info("{} processes, {} threads each", launch.size, threads_);
+  }
+  bool writes_files() const { return !group_ || group_->writes_files(); }
+  train::ProcessGroup* group() { return group_ ? &*group_ : nullptr; }
 
   /// Files are found before anything is loaded, so that a missing one costs nothing.
   void locate_data() {
@@ -223,17 +250,21 @@ class TaskRun {
         std::min(count, (o_.run.num_calib_samples + batch_size - 1) / batch_size * batch_size);
     if (count < o_.run.num_calib_samples)
       log_warning("{} features to calibrate on, {} were asked for", count, o_.run.num_calib_samples);
-    int64_t next = 0;
+    const int64_t ranks = group_ ? group_->size() : 1, rank = group_ ? group_->rank() : 0;
+    int64_t round = 0;
     const auto source = [&]() -> std::optional<train::CalibrationBatch> {
-      if (next >= wanted) return std::nullopt;
-      const int64_t taken = std::min(batch_size, wanted - next);
-      const std::span<const int64_t> samples(order.data() + next, static_cast<size_t>(taken));
-      next += taken;
-      return train::CalibrationBatch{taken, data->inputs(samples, widest(*data, samples))};
+      const int64_t first_of_round = round++ * ranks * batch_size, mine = first_of_round + rank * batch_size;
+      if (first_of_round >= wanted) return std::nullopt;
+      // A rank without a batch in the last round keeps step with any sample.
+      const int64_t counted = std::clamp<int64_t>(wanted - mine, 0, batch_size);
+      const std::span<const int64_t> samples(order.data() + (counted > 0 ? mine : 0),
+                                             static_cast<size_t>(std::max<int64_t>(1, counted)));
+      return train::CalibrationBatch{counted, data->inputs(samples, widest(*data, samples))};
     };
     train::CalibrationRecord record;
-    timed("calibrate",
-          [&] { record.samples = train::calibrate(*model_, source, wanted, o_.quant, progress_.sink()); });
+    timed("calibrate", [&] {
+      record.samples = train::calibrate(*model_, source, wanted, o_.quant, progress_.sink(), group());
+    });
     record.options = o_.quant;
     record.data_file = *files_.calibration;
     record.shuffled = o_.run.calib_shuffle;
@@ -258,7 +289,7 @@ class TaskRun {
   void save() {
     io::SaveOptions options;
     options.dtype = io::parse_save_dtype(o_.run.save_dtype);
-    train::save_quantized(*model_, tokenizer(), quantization_, output_, options);
+    if (writes_files()) train::save_quantized(*model_, tokenizer(), quantization_, output_, options);
     saved_ = true;
   }
 
@@ -303,6 +334,8 @@ class TaskRun {
                       {"sha256", sha256(read_file(*files_.train))},
                       {"max_seq_length", o_.data.max_seq_length}};
     hooks.identity.update(task_.feature_settings());
+    hooks.group = group();
+    if (group_) group_->require_equal("training data", dump_json(hooks.identity, {-1}));
     hooks.progress = progress_.sink();
     ProgressDetail detail(progress_);
     hooks.observers = {&detail};
@@ -321,8 +354,9 @@ class TaskRun {
     if (train::has_ranges(*model_))
       quantization_ = train::trained_quantization_json(*model_, quantization_, record, o_.command_line);
     save();
-    write_training_results(output_, trainer, *trainer_, result,
-                           std::min(data->size(), o_.data.max_train_samples.value_or(data->size())));
+    if (writes_files())
+      write_training_results(output_, trainer, *trainer_, result,
+                             std::min(data->size(), o_.data.max_train_samples.value_or(data->size())));
     report_["train"] = result.metrics;
   }
 
@@ -344,7 +378,7 @@ class TaskRun {
     train::TaskData& data = data_of(split);
     timed(split == TaskSplit::kPrediction ? "predict" : "evaluate", [&] {
       const auto products = o_.run.fp16 || o_.run.bf16 ? train::Products::kBf16 : train::Products::kFloat32;
-      train::run_over(*model_, data, o_.run.per_device_eval_batch_size, progress_.sink(), products);
+      train::run_over(*model_, data, o_.run.per_device_eval_batch_size, progress_.sink(), products, group());
     });
     Json metrics = Json::object();
     timed(std::string(name_of(split)) + "_answers", [&] {
@@ -359,6 +393,7 @@ class TaskRun {
   void answer(TaskSplit split) {
     const bool predicting = split == TaskSplit::kPrediction;
     const Json scores = evaluate(split);
+    if (!writes_files()) return;
     const train::TaskData& data = data_of(split);
     data.write_predictions(output_, name_of(split));
     Json metrics = Json::object();
@@ -427,6 +462,7 @@ class TaskRun {
   std::optional<train::TrainerOptions> trainer_;
   fs::path output_;
   TerminalProgress progress_;
+  std::optional<train::ProcessGroup> group_;
   int threads_ = 1;
   TaskFiles files_;
   std::optional<fs::path> resume_;

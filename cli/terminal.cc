@@ -97,6 +97,7 @@ void TerminalProgress::check() const {
 
 void TerminalProgress::report(std::string_view what, int64_t done, int64_t total) {
   check();
+  if (hidden_) return;
   const auto now = Clock::now();
   const bool new_phase = what != phase_;
   const bool end = total > 0 && done >= total;

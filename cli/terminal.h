@@ -36,6 +36,8 @@ class TerminalProgress {
   ~TerminalProgress();
   ProgressSink sink();
   /// Stands behind the numbers from the next report on; "" for nothing.
+  /// Shows nothing from here on; interrupts are still noticed.
+  void hide() { hidden_ = true; }
   void set_detail(std::string detail) { detail_ = std::move(detail); }
   /// Throws Interrupted after Ctrl-C; shows nothing.
   void check() const;
@@ -46,7 +48,7 @@ class TerminalProgress {
   std::string phase_, detail_;
   Clock::time_point started_{}, shown_{};
   int64_t started_at_ = 0;  ///< done when the phase began, or went on
-  bool terminal_;
+  bool terminal_, hidden_ = false;
   std::atomic<bool> stopping_{false};
   std::thread interrupts_;
 };

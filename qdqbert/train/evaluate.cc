@@ -41,63 +41,6 @@ bool has_ranges(const model::PreTrainedModel& model) {
   return false;
 }
 
-tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                                  int64_t batch_size, const ProgressSink& progress, Products products,
-                                  ProcessGroup* group) {
-  const bool fixed = has_fixed_ranges(model) && features.pads_right();
-  tasks::SquadLogits logits;
-  logits.begin.assign(1, 0);
-  size_t widest = 0;
-  for (size_t f = 0; f < features.size(); ++f) {
-    logits.begin.push_back(logits.begin.back() + (fixed ? features[f].length : features.width(f)));
-    widest = std::max(widest, features.width(f));
-  }
-  logits.start.resize(logits.begin.back());
-  logits.end.resize(logits.begin.back());
-  std::vector<size_t> order(features.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (fixed)
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return features[a].length > features[b].length; });
-
-  model.eval();
-  const at::NoGradGuard no_grad;
-  std::optional<nn::Bf16Autocast> autocast;
-  if (products == Products::kBf16) autocast.emplace();
-  const size_t budget = static_cast<size_t>(batch_size) * widest;
-  int64_t batch_number = 0;
-  for (size_t done = 0; done < order.size();) {
-    size_t width = fixed ? features[order[done]].length : features.width(order[done]);
-    size_t count = std::min(static_cast<size_t>(batch_size), order.size() - done);
-    if (fixed) {
-      count = std::min(std::max<size_t>(1, budget / width), order.size() - done);
-    } else {
-      for (size_t r = 0; r < count; ++r) width = std::max(width, features.width(order[done + r]));
-    }
-    const std::span<const size_t> rows(order.data() + done, count);
-    if (group && batch_number++ % group->size() != group->rank()) {
-      done += count;
-      continue;
-    }
-    const model::ModelOutputs out = model.forward(batch_of(features, rows, width));
-    const at::Tensor start = out.start_logits.to(at::kFloat).contiguous(),
-                     end = out.end_logits.to(at::kFloat).contiguous();
-    for (size_t r = 0; r < count; ++r) {
-      const size_t to = logits.begin[rows[r]], length = logits.begin[rows[r] + 1] - to;
-      std::copy_n(start.data_ptr<float>() + r * width, length,
-                  logits.start.begin() + static_cast<std::ptrdiff_t>(to));
-      std::copy_n(end.data_ptr<float>() + r * width, length,
-                  logits.end.begin() + static_cast<std::ptrdiff_t>(to));
-    }
-    done += count;
-    if (progress) progress("evaluating", static_cast<int64_t>(done), static_cast<int64_t>(order.size()));
-  }
-  if (group)
-    for (std::vector<float>* values : {&logits.start, &logits.end})
-      group->sum(at::from_blob(values->data(), {static_cast<int64_t>(values->size())}, at::kFloat));
-  return logits;
-}
-
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics) {
   constexpr JsonStyle kStyle{4, true, true, false};
   write_file(directory / (split + "_results.json"), dump_json(metrics, kStyle));

@@ -1,4 +1,4 @@
-// Running a question-answering model over features, and the files of results.
+// What evaluation of every task needs, and the files of results.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,7 @@
 
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/bert_model.h"
-#include "qdqbert/tasks/squad_evaluation.h"
 #include "qdqbert/tasks/squad_features.h"
-#include "qdqbert/train/process_group.h"
 
 namespace qdqbert::train {
 
@@ -25,15 +23,6 @@ bool has_fixed_ranges(const model::PreTrainedModel& model);
 bool has_ranges(const model::PreTrainedModel& model);
 
 enum class Products { kFloat32, kBf16 };
-
-/// With fixed ranges, and padding on the right, features are grouped by length, padded to the longest of a
-/// batch only and as many at a time as fill batch_size rows of full width; logits cover real tokens.
-/// Otherwise batches are as the original's: in order, batch_size rows, padded to the features' width.
-/// kBf16 takes products in BF16 (nn/autocast.h). With a group each rank runs every size-th of these batches
-/// and all get all logits, the same bits as one process.
-tasks::SquadLogits predict_logits(model::PreTrainedModel& model, const tasks::SquadFeatures& features,
-                                  int64_t batch_size, const ProgressSink& progress = {},
-                                  Products products = Products::kFloat32, ProcessGroup* group = nullptr);
 
 /// Writes <split>_results.json and updates all_results.json (4 spaces, sorted keys).
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics);

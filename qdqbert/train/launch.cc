@@ -1,5 +1,6 @@
 #include "qdqbert/train/launch.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -13,13 +14,14 @@ constexpr int64_t kFirstPort = 20000, kPorts = 10000;
 constexpr int64_t kDefaultPort = 29500;
 
 struct Names {
-  const char *launcher, *rank, *size, *job;
+  const char *launcher, *rank, *size, *local_size, *job;
 };
 constexpr Names kLaunchers[] = {
-    {"torchrun", "RANK", "WORLD_SIZE", nullptr},
-    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_MCA_ess_base_jobid"},
-    {"mpirun", "PMI_RANK", "PMI_SIZE", nullptr},
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_JOB_ID"},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", nullptr},
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE",
+     "OMPI_MCA_ess_base_jobid"},
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", nullptr},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID"},
 };
 
 std::optional<int64_t> number(const std::optional<std::string>& text) {
@@ -75,6 +77,9 @@ std::optional<Launch> find_launch(const Environment& environment) {
     Launch launch;
     launch.rank = static_cast<int>(rank);
     launch.size = static_cast<int>(size);
+    // Slurm writes "4(x2)" for two machines with four each, which is none of the numbers meant for programs.
+    launch.on_this_machine =
+        static_cast<int>(std::clamp<int64_t>(number(environment(names.local_size)).value_or(size), 1, size));
     launch.launcher = names.launcher;
     launch.master_host = master_host(environment, names);
     launch.master_port = static_cast<uint16_t>(port);

@@ -32,10 +32,10 @@ class SquadData : public TaskData {
   void write_predictions(const std::filesystem::path& directory, const std::string& prefix) const override;
 
   size_t questions() const { return examples_.size(); }
-
- private:
+  /// Answers and scores of what was collected.
   const tasks::SquadEvaluation& evaluation() const;
 
+ private:
   std::vector<tasks::SquadExample> examples_;
   tasks::SquadFeatures features_;
   tasks::AnswerOptions options_;

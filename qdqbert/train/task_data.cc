@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <optional>
 
@@ -10,14 +11,86 @@
 
 namespace qdqbert::train {
 
-void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size, const ProgressSink& progress,
-              Products products) {
-  const bool by_length = has_fixed_ranges(model) && data.pads_right();
-  const int64_t count = data.size();
-  std::vector<int64_t> order(static_cast<size_t>(count));
-  std::iota(order.begin(), order.end(), int64_t{0});
+namespace {
+
+struct EvaluationBatch {
+  std::span<const int64_t> samples;
+  int64_t width;
+};
+
+std::vector<EvaluationBatch> batches_of(const TaskData& data, std::span<const int64_t> order,
+                                        int64_t batch_size, bool by_length) {
+  const auto count = static_cast<int64_t>(order.size());
   int64_t widest = 1;
   for (const int64_t sample : order) widest = std::max(widest, data.width(sample));
+  std::vector<EvaluationBatch> batches;
+  for (int64_t done = 0; done < count;) {
+    int64_t taken = batch_size, width = 0;
+    if (by_length) {
+      width = data.length(order[static_cast<size_t>(done)]);
+      taken = std::max<int64_t>(1, batch_size * widest / std::max<int64_t>(1, width));
+    }
+    taken = std::min(taken, count - done);
+    const std::span<const int64_t> samples =
+        order.subspan(static_cast<size_t>(done), static_cast<size_t>(taken));
+    if (!by_length)
+      for (const int64_t sample : samples) width = std::max(width, data.width(sample));
+    batches.push_back({samples, width});
+    done += taken;
+  }
+  return batches;
+}
+
+// What a task reads from outputs.
+constexpr at::Tensor model::ModelOutputs::*kCollected[] = {
+    &model::ModelOutputs::logits, &model::ModelOutputs::start_logits, &model::ModelOutputs::end_logits};
+
+template <class Value>
+void append(std::string& bytes, const Value* values, int64_t count) {
+  bytes.append(reinterpret_cast<const char*>(values), static_cast<size_t>(count) * sizeof(Value));
+}
+
+std::string packed(const model::ModelOutputs& outputs) {
+  std::string bytes;
+  for (const auto field : kCollected) {
+    const at::Tensor& tensor = outputs.*field;
+    const int64_t dims = tensor.defined() ? tensor.dim() : -1;
+    append(bytes, &dims, 1);
+    if (dims < 0) continue;
+    const at::Tensor values = tensor.to(at::kFloat).contiguous();
+    append(bytes, values.sizes().data(), dims);
+    append(bytes, values.data_ptr<float>(), values.numel());
+  }
+  return bytes;
+}
+
+model::ModelOutputs unpacked(const std::string& bytes) {
+  model::ModelOutputs outputs;
+  const char* next = bytes.data();
+  const auto take = [&](void* to, size_t size) {
+    std::memcpy(to, next, size);
+    next += size;
+  };
+  for (const auto field : kCollected) {
+    int64_t dims = 0;
+    take(&dims, sizeof dims);
+    if (dims < 0) continue;
+    std::vector<int64_t> shape(static_cast<size_t>(dims));
+    take(shape.data(), shape.size() * sizeof(int64_t));
+    at::Tensor tensor = at::empty(shape, at::kFloat);
+    take(tensor.data_ptr(), tensor.nbytes());
+    outputs.*field = tensor;
+  }
+  return outputs;
+}
+
+}  // namespace
+
+void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size, const ProgressSink& progress,
+              Products products, ProcessGroup* group) {
+  const bool by_length = has_fixed_ranges(model) && data.pads_right();
+  std::vector<int64_t> order(static_cast<size_t>(data.size()));
+  std::iota(order.begin(), order.end(), int64_t{0});
   if (by_length)
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t a, int64_t b) { return data.length(a) > data.length(b); });
@@ -26,21 +99,26 @@ void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size,
   std::optional<nn::Bf16Autocast> autocast;
   if (products == Products::kBf16) autocast.emplace();
   data.begin_evaluation(/*padded=*/!by_length);
-  for (int64_t done = 0; done < count;) {
-    int64_t taken = batch_size, width = 0;
-    if (by_length) {
-      width = data.length(order[static_cast<size_t>(done)]);
-      taken = std::max<int64_t>(1, batch_size * widest / std::max<int64_t>(1, width));
+  const std::vector<EvaluationBatch> batches = batches_of(data, order, batch_size, by_length);
+  const size_t ranks = group ? static_cast<size_t>(group->size()) : 1;
+  const size_t me = group ? static_cast<size_t>(group->rank()) : 0;
+  int64_t done = 0;
+  for (size_t round = 0; round < batches.size(); round += ranks) {
+    model::ModelOutputs own;
+    if (round + me < batches.size()) {
+      model::ForwardOptions options;
+      options.use_cache = false;
+      const EvaluationBatch& mine = batches[round + me];
+      own = model.forward(data.inputs(mine.samples, mine.width), options);
     }
-    taken = std::min(taken, count - done);
-    const std::span<const int64_t> samples(order.data() + done, static_cast<size_t>(taken));
-    if (!by_length)
-      for (const int64_t sample : samples) width = std::max(width, data.width(sample));
-    model::ForwardOptions options;
-    options.use_cache = false;
-    data.collect(samples, model.forward(data.inputs(samples, width), options));
-    done += taken;
-    if (progress) progress("evaluating", done, count);
+    const std::vector<std::string> everybodys =
+        group ? group->gather(packed(own)) : std::vector<std::string>(1);
+    for (size_t rank = 0; rank < ranks && round + rank < batches.size(); ++rank) {
+      const std::span<const int64_t> samples = batches[round + rank].samples;
+      data.collect(samples, group ? unpacked(everybodys[rank]) : own);
+      done += static_cast<int64_t>(samples.size());
+    }
+    if (progress) progress("evaluating", done, data.size());
   }
 }
 

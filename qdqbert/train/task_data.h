@@ -26,7 +26,8 @@ class TaskData : public TrainingData {
   /// Forgets what was collected. `padded`: rows will have their full width, and what the model says about
   /// padding counts where it counts in the original.
   virtual void begin_evaluation(bool padded) = 0;
-  /// Outputs of the inputs of these samples; every sample comes once, in any order.
+  /// Outputs of the inputs of these samples (logits, or start and end logits; float32); every sample comes
+  /// once, in any order.
   virtual void collect(std::span<const int64_t> samples, const model::ModelOutputs& outputs) = 0;
   /// Whether metrics() says anything: the samples have labels.
   virtual bool scored() const = 0;
@@ -46,9 +47,13 @@ class TaskData : public TrainingData {
 /// Runs the model over all samples and lets `data` collect. With fixed ranges, and padding on the right,
 /// samples are grouped by length, padded to the longest of a batch only and as many at a time as fill
 /// batch_size rows of full width. Otherwise batches are as the original's: in order, batch_size samples,
-/// padded to the samples' width.
+/// padded to the samples' width. kBf16 takes products in BF16 (nn/autocast.h).
+///
+/// With a group each rank runs every size-th of these batches and all collect all outputs, in the order and
+/// with the bits of one process.
 void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size,
-              const ProgressSink& progress = {}, Products products = Products::kFloat32);
+              const ProgressSink& progress = {}, Products products = Products::kFloat32,
+              ProcessGroup* group = nullptr);
 
 /// Rows of tokens as int64 tensors [rows, width].
 model::ModelInputs inputs_of(const tasks::TokenRows& rows, std::span<const int64_t> samples, int64_t width);

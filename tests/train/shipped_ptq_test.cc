@@ -15,7 +15,7 @@
 #include "qdqbert/tasks/squad_evaluation.h"
 #include "qdqbert/text/tokenizer.h"
 #include "qdqbert/train/calibrate.h"
-#include "qdqbert/train/evaluate.h"
+#include "qdqbert/train/squad_data.h"
 
 #include "tests/onnx/shipped_model.h"
 
@@ -114,8 +114,9 @@ tasks::SquadEvaluation evaluation_of(model::PreTrainedModel& model, const testin
                                      train::Products products = train::Products::kFloat32) {
   constexpr int64_t kBatch = 16;
   nn::cache_large_tensors();
-  const tasks::SquadLogits logits = train::predict_logits(model, shipped.features, kBatch, {}, products);
-  return tasks::evaluate_squad(shipped.examples, shipped.features, logits, {}, true);
+  train::SquadData data(shipped.examples, shipped.features, {}, true);
+  train::run_over(model, data, kBatch, {}, products);
+  return data.evaluation();
 }
 
 std::vector<std::string> answers_of(const tasks::SquadEvaluation& evaluation) {
