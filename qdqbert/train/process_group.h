@@ -14,9 +14,9 @@
 namespace qdqbert::train {
 
 /// A rank is gone or does not answer.
-class LostRank : public SystemError {
+class LostRank : public Error {
  public:
-  using SystemError::SystemError;
+  using Error::Error;
 };
 
 /// Every call is collective: all ranks make the same calls in the same order. When a rank is lost, the
