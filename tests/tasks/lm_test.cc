@@ -239,6 +239,26 @@ TEST(Generation, BeamsCompareTextsOfDifferentLength) {
   EXPECT_NEAR(texts[0].score, scores[0], 1e-12);
 }
 
+TEST(Generation, TextsThatEndLeaveTheirPlaceToOthers) {
+  GenerationOptions options;
+  options.max_new_tokens = 1;
+  options.end_token = generate(std::vector<int32_t>{2}, Chain().next(), options)[0].tokens[0];
+  options.max_new_tokens = 4;
+  options.beams = 2;
+  Chain chain;
+  std::vector<size_t> rows;
+  const NextTokenLogits next = chain.next();
+  generate(
+      std::vector<int32_t>{2},
+      [&](const GenerationStep& step) {
+        rows.push_back(step.rows);
+        return next(step);
+      },
+      options);
+  ASSERT_GE(rows.size(), 2u);
+  EXPECT_EQ(rows[1], 2u) << "the best first token ends a text; two others go on";
+}
+
 TEST(Generation, SamplingFollowsTheProbabilities) {
   GenerationOptions options;
   options.max_new_tokens = 1;
