@@ -6,11 +6,11 @@
 // one step and is answered by its seconds, its loss and the largest resident size so far in MiB.
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <iostream>
 #include <map>
 
 #include <ATen/Parallel.h>
-#include <sys/resource.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
@@ -29,10 +29,13 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// Of this program alone; getrusage() would count the one that started it.
 double peak_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  }
+  return 0;
 }
 
 class Run {
