@@ -19,6 +19,7 @@
 #include "qdqbert/train/model_directory.h"
 #include "qdqbert/train/process_group.h"
 #include "qdqbert/train/sampling.h"
+#include "qdqbert/train/training_watch.h"
 
 #include "cli/task.h"
 #include "cli/terminal.h"
@@ -343,10 +344,20 @@ class TaskRun {
     if (training_.freeze_amax_after)
       hooks.observers.push_back(&freezer.emplace(*model_, *training_.freeze_amax_after));
 
+    std::optional<train::TrainingWatch> watch;
+    if (writes_files()) {
+      hooks.observers.push_back(&watch.emplace(watch_places(), watch_facts()));
+      watch->set_ranges_before(ranges_on(*data));
+    }
+
     train::Trainer trainer(*model_, *data, *trainer_, hooks, output_);
     const train::TrainingResult result = trainer.run(resume_);
     epoch_ = result.metrics.at("epoch");
     if (training_.learn_amax) model_ = with_fixed_ranges(*model_, defaults);
+    if (watch) {
+      watch->set_ranges_after(ranges_on(*data));
+      log_info("Curves and ranges: {}", watch_places().page.string());
+    }
 
     Json record = trainer_->to_json();
     record["data"] = hooks.identity;
@@ -358,6 +369,26 @@ class TaskRun {
       write_training_results(output_, trainer, *trainer_, result,
                              std::min(data->size(), o_.data.max_train_samples.value_or(data->size())));
     report_["train"] = result.metrics;
+  }
+
+  train::TrainingWatch::Places watch_places() const {
+    train::TrainingWatch::Places places;
+    places.page = output_ / "training_report.html";
+    if (training_.report_to != "none")
+      places.events = training_.logging_dir ? fs::path(*training_.logging_dir) : output_ / "runs";
+    return places;
+  }
+  std::vector<std::pair<std::string, std::string>> watch_facts() const {
+    return {{"command", o_.command_line},
+            {"model", o_.model.random_init ? "random weights" : o_.model.model_name_or_path},
+            {"class", task_.class_name()},
+            {"data", files_.train->string()}};
+  }
+  /// How ranges fit the first training samples.
+  std::vector<train::RangeUse> ranges_on(const train::TaskData& data) {
+    std::vector<int64_t> samples(static_cast<size_t>(std::min<int64_t>(8, data.size())));
+    std::iota(samples.begin(), samples.end(), int64_t{0});
+    return train::range_use(*model_, data.inputs(samples, widest(data, samples)));
   }
 
   static const char* name_of(TaskSplit split) { return split == TaskSplit::kPrediction ? "predict" : "eval"; }

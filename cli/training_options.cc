@@ -41,6 +41,9 @@ void add_training_flags(ArgumentParser& parser, TrainingFlags& t) {
   parser.add_choice("logging_strategy", t.logging_strategy, {"no", "steps", "epoch"},
                     "when losses are logged");
   parser.add("logging_steps", t.logging_steps, "steps between log lines");
+  parser.add_choice("report_to", t.report_to, {"all", "tensorboard", "none"},
+                    "event files for TensorBoard besides training_report.html");
+  parser.add("logging_dir", t.logging_dir, "where event files go (default OUTPUT_DIR/runs)");
   parser.add("logging_first_step", t.logging_first_step, "log the first step, too");
   parser.add_choice("evaluation_strategy", t.evaluation_strategy, {"no", "steps", "epoch"},
                     "when to evaluate during training");

@@ -28,6 +28,8 @@ struct TrainingFlags {
   bool dataloader_drop_last = false, gradient_checkpointing = false, remove_unused_columns = true,
        group_by_length = false, load_best_model_at_end = false, logging_first_step = false;
   std::vector<std::string> freeze;
+  std::string report_to = "all";
+  std::optional<std::string> logging_dir;
 
   std::optional<std::string> teacher;
   std::optional<double> teacher_temperature, distill_alpha, distill_hidden, distill_attention;

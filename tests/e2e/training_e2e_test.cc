@@ -122,6 +122,17 @@ TEST_F(TrainingTest, S15_QuantizationAwareTraining) {
                           "train_steps_per_second", "eval_f1", "eval_exact_match"})
     EXPECT_TRUE(results.contains(key)) << key;
   EXPECT_EQ(results.at("epoch"), 2.0);
+  const std::string page = read_file(fs::path(output) / "training_report.html");
+  for (const char* part :
+       {"<svg", "Loss", "Learning rate", "matmul_a_input_quantizer", "clipped after", "--learning_rate 2e-3"})
+    EXPECT_THAT(page, HasSubstr(part));
+  int event_files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(output) / "runs"))
+    if (entry.is_regular_file()) {
+      ++event_files;
+      EXPECT_THAT(read_file(entry.path()), HasSubstr("train/learning_rate"));
+    }
+  EXPECT_EQ(event_files, 1);
   const Json quantization = read_json(fs::path(output) / "quantization.json");
   EXPECT_EQ(quantization.at("calibration").at("method"), "percentile");
   EXPECT_EQ(quantization.at("training").at("learning_rate"), 2e-3);
