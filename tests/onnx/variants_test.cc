@@ -153,7 +153,9 @@ TEST(OnnxVariants, Quantized) {
   write_variant("quantized", *model, {}, 0.05);
   write_variant("quantized-int8", *model, {13, true}, 0, "quantized");
   write_variant("quantized-trt", *model, {13, false, true}, 0, "quantized");
-  write_variant("quantized-external", *model, {13, false, false, 0}, 0, "quantized");
+  OnnxExportOptions external;
+  external.external_data_threshold = 0;
+  write_variant("quantized-external", *model, external, 0, "quantized");
   EXPECT_TRUE(fs::exists(folder() / "quantized-int8" / "model.onnx.data"));
   EXPECT_TRUE(fs::exists(folder() / "quantized-external" / "model.onnx.data"));
   EXPECT_FALSE(fs::exists(folder() / "quantized" / "model.onnx.data"));
