@@ -176,7 +176,12 @@ TEST(OnnxVariants, Refusals) {
   EXPECT_EQ(report.ranges_from_sample.size(), 28u);
   io::BertConfig decoder = small_config();
   decoder.is_decoder = true;
-  EXPECT_THROW(to_onnx(*make_model("QDQBertLMHeadModel", decoder), {}, &sample), InputError);
+  decoder.position_embedding_type = "relative_key";
+  OnnxExportOptions with_past;
+  with_past.cache = onnx::GraphCache::kPast;
+  EXPECT_NO_THROW(to_onnx(*make_model("QDQBertLMHeadModel", decoder), {}, &sample));
+  EXPECT_THROW(to_onnx(*make_model("QDQBertLMHeadModel", decoder), with_past, &sample), InputError)
+      << "relative positions count from the first token of the past";
 }
 
 }  // namespace
