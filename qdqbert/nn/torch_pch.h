@@ -3,5 +3,10 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/nn/module.h>
+
+#if AT_PARALLEL_OPENMP && !defined(_OPENMP)
+#error "without OpenMP's flag at::parallel_for runs on one thread"
+#endif
