@@ -1,5 +1,6 @@
 #include "qdqbert/model/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "qdqbert/base/error.h"
@@ -111,23 +112,29 @@ at::Tensor SelfAttention::quantize_split(nn::TensorQuantizer& quantizer, const a
   return quantize(quantizer, transposed ? heads.transpose(-1, -2) : heads, context, false);
 }
 
-at::Tensor SelfAttention::relative_scores(const at::Tensor& q, const at::Tensor& k, int64_t length) const {
-  if (length != 1 && length != k.size(2)) {
-    fail("[attention] relative positions need as many keys as queries, got {} keys for {} queries", k.size(2),
-         length);
+// q [B, A, S, d], k [B, A, K, d]; keys count from the first token of the text.
+at::Tensor SelfAttention::relative_scores(const at::Tensor& q, const at::Tensor& k,
+                                          const LayerContext& context) const {
+  const int64_t queries = q.size(2), keys = k.size(2);
+  const bool original = context.original_relative_distances;
+  if (original && queries != 1 && queries != keys) {
+    fail("[attention] the original's relative distances need as many keys as queries, got {} keys for {} queries",
+         keys, queries);
   }
+  const int64_t first = original ? 0 : context.first_position, length = std::max(first + queries, keys);
   if (length > max_positions_) {
     fail("[attention] {} positions exceed the {} that relative distances are known for", length,
          max_positions_);
   }
   const at::Tensor positions = at::arange(length, distance_embedding_.device());
-  const at::Tensor distance = positions.unsqueeze(1) - positions.unsqueeze(0) + (max_positions_ - 1);
-  const at::Tensor table = at::embedding(distance_embedding_, distance).to(q.scalar_type());
+  at::Tensor distance =
+      positions.slice(0, first, first + queries).unsqueeze(1) - positions.slice(0, 0, keys).unsqueeze(0);
+  if (original && queries == 1) distance = at::zeros_like(distance);
+  const at::Tensor table =
+      at::embedding(distance_embedding_, distance + (max_positions_ - 1)).to(q.scalar_type());
   at::Tensor terms = at::einsum("bhld,lrd->bhlr", {q, table});
-  // With one new token and a cache the original takes distance 0 for every key.
-  if (positions_ == io::PositionEmbedding::kRelativeKeyQuery) {
-    terms = terms + at::einsum("bhrd,lrd->bhlr", {k, length == 1 ? table.expand({1, k.size(2), -1}) : table});
-  }
+  if (positions_ == io::PositionEmbedding::kRelativeKeyQuery)
+    terms = terms + at::einsum("bhrd,lrd->bhlr", {k, table});
   return terms;
 }
 
@@ -181,7 +188,7 @@ SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Te
       quantize_split(*matmul_k_input_quantizer, k, context, !relative && !is_decoder_, true);
   const at::Tensor quantized_v = quantize_split(*matmul_v_input_quantizer, v, context, !is_decoder_, false);
   const at::Tensor relative_terms =
-      relative ? relative_scores(split(q), k.dim() == 4 ? k : split(k), q.size(1)) : at::Tensor();
+      relative ? relative_scores(split(q), k.dim() == 4 ? k : split(k), context) : at::Tensor();
   attend(quantized_q, quantized_k, quantized_v, relative_terms, mask, head_mask, context, result);
   return result;
 }

@@ -19,6 +19,8 @@ struct LayerContext {
   quant::Arithmetic arithmetic = quant::Arithmetic::kToolkit;
   bool output_attentions = false;
   const QuantizerTap* tap = nullptr;
+  bool original_relative_distances = false;  ///< see ForwardOptions
+  int64_t first_position = 0;                ///< of the queries in the text: how many tokens the cache holds
 
   /// A tap may keep what it was shown, so nothing is overwritten under it.
   nn::QuantCall call(bool may_overwrite) const { return {arithmetic, may_overwrite && tap == nullptr}; }
@@ -61,7 +63,7 @@ class SelfAttention : public torch::nn::Module {
 
  private:
   at::Tensor split(const at::Tensor& x) const;
-  at::Tensor relative_scores(const at::Tensor& q, const at::Tensor& k, int64_t length) const;
+  at::Tensor relative_scores(const at::Tensor& q, const at::Tensor& k, const LayerContext& context) const;
   void check_masks(const at::Tensor& mask, const at::Tensor& head_mask, int64_t queries, int64_t keys) const;
   void attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& relative,
               const at::Tensor& mask, const at::Tensor& head_mask, const LayerContext& context,

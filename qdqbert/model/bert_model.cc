@@ -124,6 +124,7 @@ ModelOutputs QDQBertModel::forward(const ModelInputs& inputs, const ForwardOptio
   LayerContext context;
   context.arithmetic = options.arithmetic;
   context.output_attentions = options.output_attentions.value_or(config_.output_attentions);
+  context.original_relative_distances = options.original_relative_distances;
   context.tap = options.tap ? &options.tap : nullptr;
   EncoderOutput encoded =
       encoder->forward(hidden, shared, head_mask, past, context,

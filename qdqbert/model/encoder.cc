@@ -27,13 +27,15 @@ Layer::Layer(const io::BertConfig& config, const nn::QuantDefaults& defaults)
       register_module("output", std::make_shared<ResidualOutput>(config.intermediate_size, config, defaults));
 }
 
-LayerOutput Layer::forward(const at::Tensor& hidden, const LayerInputs& inputs, const LayerContext& context) {
+LayerOutput Layer::forward(const at::Tensor& hidden, const LayerInputs& inputs, const LayerContext& outer) {
   const LayerCache& past = inputs.past;
   const LayerCache self_past(past.begin(), past.begin() + (past.size() >= 2 ? 2 : 0));
   // A cache of two tensors belongs to the self-attention alone.
   const LayerCache cross_past(past.begin() + (past.size() == 4 ? 2 : 0),
                               past.begin() + (past.size() == 4 ? 4 : 0));
 
+  LayerContext context = outer;
+  context.first_position = self_past.empty() ? 0 : self_past[0].size(2);
   AttentionOutput attended =
       attention->forward(hidden, inputs.mask, inputs.head_mask, {}, self_past, context);
   LayerOutput result;

@@ -39,7 +39,7 @@ struct LayerOutput {
 class Layer : public torch::nn::Module {
  public:
   Layer(const io::BertConfig& config, const nn::QuantDefaults& defaults);
-  LayerOutput forward(const at::Tensor& hidden, const LayerInputs& inputs, const LayerContext& context);
+  LayerOutput forward(const at::Tensor& hidden, const LayerInputs& inputs, const LayerContext& outer);
 
   std::shared_ptr<Attention> attention,
       crossattention;  // crossattention: nullptr without add_cross_attention

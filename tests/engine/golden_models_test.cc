@@ -152,7 +152,7 @@ class GoldenModel {
         values += compare(reference.run(call->padded()), *call, i, false);
         if (session.packed()) values += compare(session.run(call->padded()), *call, i, true);
       }
-      // The original takes distances from the new tokens alone, which gives other scores than the whole text.
+      // The original takes distances from the new tokens alone (M2), the engine from the whole text.
       if (session.keeps_cache() && !(call->past && relative)) values += go_on(session, *call, i, caches);
     }
     return values;

@@ -76,7 +76,9 @@ Json shapes(const HeadSpec& spec, const ModelOutputs& outputs) {
 
 Json forward(const std::shared_ptr<PreTrainedModel>& model, const ModelInputs& inputs) {
   const at::NoGradGuard no_grad;
-  return shapes(head_spec(model->class_name()), model->forward(inputs));
+  ForwardOptions options;
+  options.original_relative_distances = true;
+  return shapes(head_spec(model->class_name()), model->forward(inputs, options));
 }
 
 Json problem_types(const Uses& uses, int64_t labels, const at::Tensor& targets) {

@@ -67,6 +67,7 @@ void compare_ranges(const PreTrainedModel& model, const io::SafetensorsFile& ran
 ForwardOptions options_of(const Json& flags) {
   ForwardOptions options;
   options.output_attentions = options.output_hidden_states = true;
+  options.original_relative_distances = true;
   for (const auto& [key, value] : flags.items()) {
     if (key == "use_cache") options.use_cache = value.get<bool>();
     if (key == "output_attentions") options.output_attentions = value.get<bool>();

@@ -146,23 +146,33 @@ TEST(Model, PruningEqualsMaskingHeadsAndKeepsQuantizers) {
 }
 
 TEST(Model, CachedStepsEqualTheWholeSequence) {
-  io::BertConfig config = tiny_config();
-  config.is_decoder = true;
-  const auto model = make<QDQBertLMHeadModel>(config);
-  ModelInputs whole = inputs_for(2, 6);
-  whole.attention_mask = at::Tensor();
-  fix_ranges(*model, whole);
-  const at::NoGradGuard no_grad;
-  const at::Tensor expected = model->forward(whole).logits;
-  PastKeyValues past;
-  for (int64_t step = 1; step <= 6; ++step) {
-    const ModelOutputs outputs =
-        model->forward(prepare_causal_inputs(whole.input_ids.slice(1, 0, step), {}, past));
-    EXPECT_EQ(difference(outputs.logits.select(1, -1), expected.select(1, step - 1), 2e-4), "") << step;
-    past = outputs.past_key_values;
+  for (const char* positions : {"absolute", "relative_key", "relative_key_query"}) {
+    SCOPED_TRACE(positions);
+    io::BertConfig config = tiny_config();
+    config.is_decoder = config.add_cross_attention = true;
+    config.position_embedding_type = positions;
+    const auto model = make<QDQBertLMHeadModel>(config);
+    ModelInputs whole = inputs_for(2, 6);
+    whole.attention_mask = at::Tensor();
+    whole.encoder_hidden_states = at::arange(2 * 9 * 32).remainder(13).div(6).view({2, 9, 32});
+    fix_ranges(*model, whole);
+    const at::NoGradGuard no_grad;
+    const at::Tensor expected = model->forward(whole).logits;
+    PastKeyValues past;
+    int64_t known = 0;
+    for (const int64_t length : {1, 2, 4, 5, 6}) {
+      ModelInputs next;
+      next.input_ids = whole.input_ids.slice(1, known, length);
+      next.encoder_hidden_states = whole.encoder_hidden_states;
+      next.past_key_values = past;
+      const ModelOutputs outputs = model->forward(next);
+      EXPECT_EQ(difference(outputs.logits, expected.slice(1, known, length), 2e-4), "") << length;
+      past = outputs.past_key_values;
+      known = length;
+    }
+    const PastKeyValues swapped = reorder_cache(past, at::tensor({int64_t{1}, int64_t{0}}));
+    EXPECT_EQ(difference(swapped[1][0][0], past[1][0][1]), "");
   }
-  const PastKeyValues swapped = reorder_cache(past, at::tensor({int64_t{1}, int64_t{0}}));
-  EXPECT_EQ(difference(swapped[1][0][0], past[1][0][1]), "");
 }
 
 // M17

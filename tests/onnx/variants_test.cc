@@ -181,7 +181,7 @@ TEST(OnnxVariants, Refusals) {
   with_past.cache = onnx::GraphCache::kPast;
   EXPECT_NO_THROW(to_onnx(*make_model("QDQBertLMHeadModel", decoder), {}, &sample));
   EXPECT_THROW(to_onnx(*make_model("QDQBertLMHeadModel", decoder), with_past, &sample), InputError)
-      << "relative positions count from the first token of the past";
+      << "distances of a file are those within one input";
 }
 
 }  // namespace
