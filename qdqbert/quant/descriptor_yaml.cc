@@ -199,9 +199,10 @@ std::string QuantDescriptor::to_yaml() const {
   for (const auto& [key, value] : dict.items()) sorted[key] = value;
   std::string out;
   for (const auto& [key, value] : sorted) {
-    const bool list = value.is_array() && !value.empty();
-    out += key + ":" +
-           (list ? "\n" + block(value) : " " + (value.is_array() ? std::string("[]") : scalar(value)) + "\n");
+    if (value.is_array())
+      out += value.empty() ? fmt::format("{}: []\n", key) : fmt::format("{}:\n{}\n", key, block(value));
+    else
+      out += fmt::format("{}: {}\n", key, scalar(value));
   }
   return out;
 }

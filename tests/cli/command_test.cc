@@ -41,7 +41,9 @@ TEST(CommandTest, LightVerbsStartAtOnceAndNeverLoadLibTorch) {
        {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel},
         std::vector<std::string>{"predict", "--help"}, std::vector<std::string>{"bench", "--help"},
         std::vector<std::string>{"evaluate-onnx", "--help"}}) {
-    const auto traced = run_command(words, {{{"LD_DEBUG", "files"}}, {}, {}, {}});
+    testing::CommandOptions options;
+    options.environment = {{"LD_DEBUG", "files"}};
+    const auto traced = run_command(words, options);
     EXPECT_EQ(traced.code, 0) << traced.err;
     EXPECT_THAT(traced.err, HasSubstr("libstdc++"));
     EXPECT_THAT(traced.err, Not(HasSubstr("libtorch")));

@@ -105,15 +105,4 @@ CommandResult run_command(const std::vector<std::string>& arguments, const Comma
   return result;
 }
 
-ScratchDirectory::ScratchDirectory() {
-  std::string pattern = (fs::temp_directory_path() / "qdqbert-XXXXXX").string();
-  if (!mkdtemp(pattern.data())) fail<SystemError>("[test] mkdtemp failed: {}", std::strerror(errno));
-  path_ = pattern;
-}
-
-ScratchDirectory::~ScratchDirectory() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 }  // namespace qdqbert::testing

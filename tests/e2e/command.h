@@ -9,6 +9,8 @@
 
 #include "qdqbert/base/json.h"
 
+#include "tests/support/scratch_directory.h"
+
 namespace qdqbert::testing {
 
 struct CommandResult {
@@ -36,18 +38,10 @@ struct CommandOptions {
 /// Runs `qdqbert ARGUMENTS`.
 CommandResult run_command(const std::vector<std::string>& arguments, const CommandOptions& options = {});
 
-/// A directory of its own that goes away with the object.
-class ScratchDirectory {
+/// Its names as words of a command.
+class ScratchDirectory : public qdqbert::ScratchDirectory {
  public:
-  ScratchDirectory();
-  ~ScratchDirectory();
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
+  std::string operator/(const std::string& name) const { return (path() / name).string(); }
 };
 
 }  // namespace qdqbert::testing

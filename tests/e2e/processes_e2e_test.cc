@@ -3,9 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +11,7 @@
 
 #include "tests/e2e/command.h"
 #include "tests/e2e/tiny_model.h"
+#include "tests/support/free_port.h"
 
 namespace qdqbert {
 namespace {
@@ -25,22 +24,10 @@ using testing::run_command;
 using testing::ScratchDirectory;
 using Words = std::vector<std::string>;
 
-std::string free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ::close(socket);
-  return std::to_string(ntohs(address.sin_port));
-}
-
 /// One command a rank, with the variables of torchrun.
 std::vector<CommandResult> run_ranks(const std::vector<Words>& commands,
                                      const std::vector<CommandOptions>& options = {}) {
-  const std::string port = free_port();
+  const std::string port = std::to_string(testing::free_port());
   std::vector<CommandResult> results(commands.size());
   std::vector<std::thread> threads;
   for (size_t rank = 0; rank < commands.size(); ++rank)
@@ -157,7 +144,7 @@ TEST_F(ProcessesTest, ALostRankEndsTheJobWithACheckpoint) {
   const Words flags = words(model_, scratch_ / "out",
                             {"--do_train", "--quant-disable", "--num_train_epochs", "2000", "--save_steps",
                              "5", "--save_total_limit", "1", "--per_device_train_batch_size", "2"});
-  const std::string port = free_port();
+  const std::string port = std::to_string(testing::free_port());
   const auto environment = [&](const char* rank) {
     return std::map<std::string, std::string>{
         {"RANK", rank}, {"WORLD_SIZE", "2"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", port}};
@@ -184,7 +171,9 @@ TEST_F(ProcessesTest, ALostRankEndsTheJobWithACheckpoint) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     ::kill(lost, SIGKILL);
   });
-  const CommandResult survivor = run_command(flags, {environment("0"), {}, {}, {}});
+  CommandOptions first_rank;
+  first_rank.environment = environment("0");
+  const CommandResult survivor = run_command(flags, first_rank);
   killer.join();
   ::waitpid(lost, nullptr, 0);
   EXPECT_EQ(survivor.code, 1) << survivor.err;

@@ -282,11 +282,12 @@ TEST_F(TrainingTest, LearnedRangesAreResumed) {
   options.interrupt_at = "step 3/";
   EXPECT_EQ(train(calib, output, flags, options).code, 1);
   ASSERT_EQ(checkpoints_in(output), 1);
-  for (const auto& entry : fs::directory_iterator(output))
-    if (entry.path().filename().string().starts_with("checkpoint-"))
-      EXPECT_NE(tensors_of(calib, "query._input_quantizer._amax"),
-                tensors_of(entry.path(), "query._input_quantizer._amax"))
-          << "as a model a checkpoint has the ranges learned so far";
+  for (const auto& entry : fs::directory_iterator(output)) {
+    if (!entry.path().filename().string().starts_with("checkpoint-")) continue;
+    EXPECT_NE(tensors_of(calib, "query._input_quantizer._amax"),
+              tensors_of(entry.path(), "query._input_quantizer._amax"))
+        << "as a model a checkpoint has the ranges learned so far";
+  }
   trained(calib, output, flags);
   EXPECT_EQ(traces_of(whole), traces_of(output));
   EXPECT_TRUE(bytes_of(whole) == bytes_of(output)) << "weights or ranges differ";

@@ -14,6 +14,7 @@
 #include "qdqbert/io/torch_pickle.h"
 
 #include "tests/io/archive_builder.h"
+#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
@@ -25,24 +26,7 @@ std::span<const std::byte> bytes(const std::string& text) {
   return std::as_bytes(std::span(text));
 }
 
-/// Empty when `body` accepts; the message when it refuses as it should: an InputError of one line that starts
-/// with its subject. Anything else fails the test.
-std::string refusal(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.substr(0, 1), "[") << text;
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    EXPECT_GT(text.size(), 20u);
-    EXPECT_LT(text.size(), 1000u) << text;
-    return text;
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "not an InputError: " << error.what();
-    return error.what();
-  }
-  return "";
-}
+using testing::refusal;
 
 /// Reads every byte that the views promise.
 size_t touch(const std::vector<NamedTensor>& tensors) {

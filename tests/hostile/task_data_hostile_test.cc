@@ -10,26 +10,14 @@
 #include "qdqbert/tasks/lm_dataset.h"
 #include "qdqbert/tasks/tag_features.h"
 
+#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 #include "tests/tasks/letters_tokenizer.h"
 
 namespace qdqbert::tasks {
 namespace {
 
-std::string refusal(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.substr(0, 1), "[") << text;
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    EXPECT_LT(text.size(), 1000u) << text;
-    return text;
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "not an InputError: " << error.what();
-  }
-  return "";
-}
+using testing::refusal;
 
 #define EXPECT_REFUSED(expression, word)                                     \
   do {                                                                       \

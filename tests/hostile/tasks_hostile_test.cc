@@ -12,26 +12,14 @@
 #include "qdqbert/tasks/squad_dataset.h"
 #include "qdqbert/tasks/squad_features.h"
 
+#include "tests/support/refusal.h"
+
 namespace qdqbert::tasks {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string refusal(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.substr(0, 1), "[") << text;
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    EXPECT_LT(text.size(), 1000u) << text;
-    return text;
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "not an InputError: " << error.what();
-    return error.what();
-  }
-  return "";
-}
+using testing::refusal;
 
 std::string articles(const std::string& questions, const std::string& context = "\"the cat sat\"") {
   return R"({"version":"1.1","data":[{"title":"t","paragraphs":[{"context":)" + context + R"(,"qas":[)" +

@@ -15,6 +15,7 @@
 #include "qdqbert/text/tokenizer.h"
 #include "qdqbert/text/tokenizer_json.h"
 
+#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::text {
@@ -24,23 +25,7 @@ using ::testing::HasSubstr;
 
 const char* kVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##a\nb\n.\ni\n";
 
-/// Empty when `body` accepts; the message when it refuses as it should: an InputError of one line that starts
-/// with its subject. Anything else fails the test.
-std::string refusal(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const InputError& error) {
-    const std::string text = error.what();
-    EXPECT_EQ(text.substr(0, 1), "[") << text;
-    EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    EXPECT_LT(text.size(), 1000u) << text;
-    return text;
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "not an InputError: " << error.what();
-    return error.what();
-  }
-  return "";
-}
+using testing::refusal;
 
 std::string vocabulary_refusal(const std::string& content) {
   const ScratchDirectory scratch;

@@ -91,7 +91,7 @@ std::map<std::string, Pair> pairs_of(const onnx::Model& model, int64_t output_ax
   std::map<std::string, Pair> pairs;
   for (const onnx::QuantizedTensor& pair : onnx::merged(onnx::summarize(model).quantized)) {
     EXPECT_EQ(pair.code_type, DType::kI8) << pair.name;
-    if (pair.axis) EXPECT_EQ(*pair.axis, output_axis) << pair.name;
+    EXPECT_EQ(pair.axis.value_or(output_axis), output_axis) << pair.name;
     pairs[pair.name] = {pair.name, pair.is_constant, pair.axis.has_value(), pair.scales};
   }
   return pairs;

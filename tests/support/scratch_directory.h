@@ -1,8 +1,10 @@
 // A directory that is gone when the test is over.
 #pragma once
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
+#include <system_error>
 
 #include <stdlib.h>
 
@@ -12,9 +14,16 @@ class ScratchDirectory {
  public:
   ScratchDirectory() {
     std::string name = (std::filesystem::temp_directory_path() / "qdqbert-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
+    if (::mkdtemp(name.data()) == nullptr)
+      throw std::filesystem::filesystem_error("no scratch directory", name, {errno, std::generic_category()});
+    path_ = name;
   }
-  ~ScratchDirectory() { std::filesystem::remove_all(path_); }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
   const std::filesystem::path& path() const { return path_; }

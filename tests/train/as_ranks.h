@@ -5,27 +5,15 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/train/process_group.h"
 
-namespace qdqbert::train {
+#include "tests/support/free_port.h"
 
-inline uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ::close(socket);
-  return ntohs(address.sin_port);
-}
+namespace qdqbert::train {
 
 /// Runs `body` as every rank of a group; each must return true. Rank `lost` ends without a word instead.
 template <class Body>
@@ -34,7 +22,7 @@ void as_ranks(int size, const Body& body, int lost = -1) {
   launch.size = size;
   launch.launcher = "test";
   launch.master_host = "127.0.0.1";
-  launch.master_port = free_port();
+  launch.master_port = testing::free_port();
   std::vector<pid_t> children;
   for (int rank = 0; rank < size; ++rank) {
     const pid_t child = ::fork();

@@ -63,7 +63,7 @@ TEST(ProcessGroup, NobodyThereIsSaidInTime) {
   launch.size = 2;
   launch.launcher = "test";
   launch.master_host = "127.0.0.1";
-  launch.master_port = free_port();
+  launch.master_port = testing::free_port();
   const pid_t child = ::fork();
   if (child == 0) {
     try {
