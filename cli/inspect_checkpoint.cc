@@ -134,7 +134,7 @@ std::string describe_checkpoint(const Json& facts, bool all) {
                       ranges == 0 ? ": not calibrated yet (qdqbert qa --do_calib)" : "");
   if (facts.contains("quantization")) {
     const Json& record = facts["quantization"];
-    for (const char* key : {"command_line", "scores"})
+    for (const char* key : {"command_line", "training", "scores"})
       if (record.contains(key))
         text += fmt::format("  {:<12} {}\n", key, dump_json(record[key], {.indent = -1}));
   }

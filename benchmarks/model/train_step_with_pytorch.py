@@ -14,19 +14,15 @@ losses without dropout are compared. Columns: seconds a step, tokens a second, l
 import argparse
 import contextlib
 import json
-import math
 import pathlib
 import resource
 import statistics
-import subprocess
-import sys
 import time
 
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import compare_with_pytorch as eager  # noqa: E402
+import eager_peer
 
 MODES = {"qat": ("qat", False), "float": ("float", False), "qat-bf16": ("qat", True), "float-bf16": ("float", True)}
 
@@ -39,8 +35,8 @@ class FakeQuant(torch.autograd.Function):
         if smallest < 0:
             raise ValueError("negative range")
         scale = torch.tensor(127.0) / amax
-        if smallest <= eager.EPSILON:
-            scale = scale.masked_fill(amax <= eager.EPSILON, 0)
+        if smallest <= eager_peer.EPSILON:
+            scale = scale.masked_fill(amax <= eager_peer.EPSILON, 0)
         return torch.clamp((x * scale).round_(), torch.tensor(-128.0), torch.tensor(127.0)) / scale
 
     @staticmethod
@@ -49,8 +45,8 @@ class FakeQuant(torch.autograd.Function):
         return torch.where(x.abs() <= amax, gradient, gradient.new_zeros(1)), None
 
 
-class TrainingModel(eager.Model):
-    """The model of compare_with_pytorch.py with dropout and gradients."""
+class TrainingModel(eager_peer.Model):
+    """The stand-in with dropout and gradients."""
 
     def __init__(self, directory, quantizes, dropout):
         super().__init__(directory)
@@ -63,7 +59,7 @@ class TrainingModel(eager.Model):
         if not self.quantizes:
             return x
         if name not in self.quantizers:
-            self.quantizers[name] = eager.Quantizer(rows)
+            self.quantizers[name] = eager_peer.Quantizer(rows)
             self.quantizers[name].mode = self.mode
         quantizer = self.quantizers[name]
         return quantizer(x) if quantizer.mode != "quant" else FakeQuant.apply(x.float(), quantizer.amax)
@@ -71,45 +67,16 @@ class TrainingModel(eager.Model):
     def drop(self, x):
         return F.dropout(x, self.dropout) if self.dropout else x
 
-    def residual(self, name, x, base):
-        local = self.q(name + ".local", self.drop(self.linear(name + ".dense", x)))
-        return self.norm(name + ".LayerNorm", local + self.q(name + ".residual", base))
-
-    def layer(self, name, hidden, mask):
-        heads = self.config["num_attention_heads"]
-        self_name = name + ".attention.self"
-
-        def split(x):
-            return x.view(x.shape[0], x.shape[1], heads, -1).permute(0, 2, 1, 3)
-
-        query, key, value = (split(self.linear(f"{self_name}.{part}", hidden)) for part in ("query", "key", "value"))
-        scores = torch.matmul(self.q(self_name + ".q", query), self.q(self_name + ".k", key.transpose(-1, -2)))
-        scores = scores / math.sqrt(query.shape[-1])
-        probabilities = self.drop(F.softmax(scores + mask, dim=-1))
-        context = torch.matmul(self.q(self_name + ".a", probabilities), self.q(self_name + ".v", value))
-        context = context.permute(0, 2, 1, 3).contiguous().view(hidden.shape)
-        attended = self.residual(name + ".attention.output", context, hidden)
-        return self.residual(name + ".output", F.gelu(self.linear(name + ".intermediate.dense", attended)), attended)
-
     def loss(self, ids, starts, ends):
-        base = "bert.embeddings."
-        positions = torch.arange(ids.shape[1]).unsqueeze(0)
-        hidden = F.embedding(ids, self.w[base + "word_embeddings.weight"])
-        hidden = hidden + F.embedding(torch.zeros_like(ids), self.w[base + "token_type_embeddings.weight"])
-        hidden = hidden + F.embedding(positions, self.w[base + "position_embeddings.weight"])
-        hidden = self.drop(self.norm(base + "LayerNorm", hidden))
-        mask = (1.0 - torch.ones_like(ids)[:, None, None, :].float()) * torch.finfo(torch.float32).min
-        for i in range(self.config["num_hidden_layers"]):
-            hidden = self.layer(f"bert.encoder.layer.{i}", hidden, mask)
-        start, end = F.linear(hidden, self.w["qa_outputs.weight"], self.w["qa_outputs.bias"]).float().split(1, dim=-1)
-        return (F.cross_entropy(start.squeeze(-1), starts) + F.cross_entropy(end.squeeze(-1), ends)) / 2
+        start, end = self.logits(ids)
+        return (F.cross_entropy(start, starts) + F.cross_entropy(end, ends)) / 2
 
 
 class Peer:
     def __init__(self, options, mode, dropout):
         kind, self.bf16 = MODES[mode]
         self.model = TrainingModel(pathlib.Path(options.model), kind == "qat", dropout)
-        self.ids = eager.ids_of(self.model.config["vocab_size"], options.batch, options.length, 0)
+        self.ids = eager_peer.ids_of(self.model.config["vocab_size"], options.batch, options.length, 0)
         self.starts = torch.arange(options.batch) % options.length
         self.ends = (self.starts + 3) % options.length
         if kind == "qat":
@@ -132,21 +99,9 @@ class Peer:
         return float(loss.detach())
 
 
-class Ours:
-    def __init__(self, options, mode, dropout):
-        kind, bf16 = MODES[mode]
-        self.process = subprocess.Popen(
-            [options.binary, "--serve", "1", "--model", options.model, "--mode", kind, "--bf16", str(int(bf16)), "--dropout",
-             str(dropout), "--batch", str(options.batch), "--length", str(options.length), "--threads", str(options.threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def step(self):
-        print("step", file=self.process.stdin, flush=True)
-        return [float(word) for word in self.process.stdout.readline().split()]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def ours_for(options, mode, dropout):
+    kind, bf16 = MODES[mode]
+    return eager_peer.Served(options, mode=kind, bf16=int(bf16), dropout=dropout)
 
 
 def main():
@@ -168,19 +123,19 @@ def main():
     for mode in modes:
         if MODES[mode][1]:
             continue
-        ours, peer = Ours(options, mode, 0), Peer(options, mode, 0)
-        a, b = ours.step()[1], peer.step()
+        ours, peer = ours_for(options, mode, 0), Peer(options, mode, 0)
+        a, b = ours("step")[1], peer.step()
         ours.close()
         # A quantized model amplifies the order of sums.
         if not abs(a - b) < (0.05 if MODES[mode][0] == "qat" else 1e-4) * abs(b):
             raise SystemExit(f"{mode}: the losses differ, {a} and {b}")
 
-    runs = {mode: (Ours(options, mode, options.dropout), Peer(options, mode, options.dropout)) for mode in modes}
+    runs = {mode: (ours_for(options, mode, options.dropout), Peer(options, mode, options.dropout)) for mode in modes}
     times = {mode: ([], []) for mode in modes}
     sizes = {}
     for turn in range(options.rounds + 1):
         for mode, (ours, peer) in runs.items():
-            seconds, _, sizes[mode] = ours.step()
+            seconds, _, sizes[mode] = ours("step")
             begin = time.perf_counter()
             peer.step()
             if turn > 0:  # the first step makes buffers

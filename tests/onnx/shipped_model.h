@@ -14,10 +14,6 @@ namespace qdqbert::testing {
 /// of each row for weights. "" leaves every quantizer disabled.
 std::shared_ptr<model::PreTrainedModel> shipped_model(const std::string& method);
 
-/// The same function with hidden and intermediate features in another order, so that only the order of sums
-/// changes: how many answers differ then is the floor of the noise rule.
-void reorder_features(model::PreTrainedModel& model);
-
 /// The questions of dev-1000.json.gz as features of 384 tokens with a stride of 128.
 struct ShippedQuestions {
   std::vector<tasks::SquadExample> examples;

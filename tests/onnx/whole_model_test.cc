@@ -19,6 +19,7 @@
 #include "qdqbert/tasks/paired_bootstrap.h"
 #include "qdqbert/tasks/squad_postprocess.h"
 
+#include "tests/onnx/reorder_features.h"
 #include "tests/onnx/shipped_model.h"
 
 namespace qdqbert {

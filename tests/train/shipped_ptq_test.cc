@@ -17,6 +17,7 @@
 #include "qdqbert/train/calibrate.h"
 #include "qdqbert/train/squad_data.h"
 
+#include "tests/onnx/reorder_features.h"
 #include "tests/onnx/shipped_model.h"
 
 namespace qdqbert {

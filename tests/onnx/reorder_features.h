@@ -1,0 +1,12 @@
+#pragma once
+
+#include "qdqbert/model/heads.h"
+
+namespace qdqbert::testing {
+
+/// The same function with hidden and intermediate features in another order, so that only the order of sums
+/// changes: how many answers differ then is the floor of the noise rule. InputError: a language model, whose
+/// output layer is tied to its embeddings.
+void reorder_features(model::PreTrainedModel& model);
+
+}  // namespace qdqbert::testing
