@@ -200,7 +200,7 @@ std::string QuantDescriptor::to_yaml() const {
   std::string out;
   for (const auto& [key, value] : sorted) {
     if (value.is_array())
-      out += value.empty() ? fmt::format("{}: []\n", key) : fmt::format("{}:\n{}\n", key, block(value));
+      out += value.empty() ? fmt::format("{}: []\n", key) : fmt::format("{}:\n{}", key, block(value));
     else
       out += fmt::format("{}: {}\n", key, scalar(value));
   }
