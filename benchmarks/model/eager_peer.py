@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 
 import numpy
@@ -134,8 +135,10 @@ class Served:
         flags = {"model": options.model, "batch": options.batch, "length": options.length, "threads": options.threads,
                  **flags}
         words = [str(word) for name, value in flags.items() for word in ("--" + name, value)]
+        # As `qdqbert` sets it for its training verbs.
+        environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
         self.process = subprocess.Popen([options.binary, "--serve", "1", *words], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, text=True, env=environment)
 
     def __call__(self, request):
         """The numbers of the answer."""
