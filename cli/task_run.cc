@@ -12,6 +12,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/sha256.h"
 #include "qdqbert/base/thread_pool.h"
+#include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/hub_cache.h"
 #include "qdqbert/model/load_weights.h"
 #include "qdqbert/model/onnx_export.h"
@@ -442,13 +443,15 @@ class TaskRun {
 
   /// What the engine's verbs look for beside an ONNX file: which task, which labels, which words.
   void save_beside(const fs::path& directory) const {
-    if (!fs::exists(directory / "config.json")) {
+    // A checkpoint keeps its own; anything else is of an earlier export, perhaps of another model.
+    const bool checkpoint = io::find_weight_file(directory).has_value();
+    const auto stays = [&](const char* name) { return checkpoint && fs::exists(directory / name); };
+    if (!stays("config.json")) {
       io::BertConfig config = model_->config();
       config.architectures = {model_->class_name()};
       io::write_config(directory / "config.json", config);
     }
-    if (tokenizer_ && !fs::exists(directory / "vocab.txt") && !fs::exists(directory / "tokenizer.json"))
-      tokenizer_->save(directory);
+    if (tokenizer_ && !stays("vocab.txt") && !stays("tokenizer.json")) tokenizer_->save(directory);
   }
 
   void export_model() {

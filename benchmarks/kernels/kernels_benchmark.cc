@@ -13,8 +13,8 @@
 
 #include <benchmark/benchmark.h>
 
-#include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/engine/float_control.h"
+#include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/engine/kernels/blocking.h"
 #include "qdqbert/engine/kernels/peak.h"
 #include "qdqbert/engine/kernels/select.h"

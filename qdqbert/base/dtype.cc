@@ -73,7 +73,8 @@ uint16_t float_to_half(float value) {
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
   if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7c00u);
   if (magnitude < 0x38800000u) {
-    // Adding 0.5 aligns the half subnormal grid (2^-24) with the float32 grid at 0.5, so the FPU rounds to even.
+    // Adding 0.5 aligns the half subnormal grid (2^-24) with the float32 grid at 0.5, so the FPU rounds to
+    // even.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
   }
@@ -81,7 +82,9 @@ uint16_t float_to_half(float value) {
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-float bfloat16_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float bfloat16_to_float(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 uint16_t float_to_bfloat16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
@@ -93,12 +96,15 @@ int64_t element_count(const Shape& shape) {
   int64_t count = 1;
   for (int64_t size : shape) {
     if (size < 0) fail("[tensor] a shape has the negative size {}", size);
-    if (__builtin_mul_overflow(count, size, &count)) fail("[tensor] the shape {} has more than 2^63 elements", to_string(shape));
+    if (__builtin_mul_overflow(count, size, &count))
+      fail("[tensor] the shape {} has more than 2^63 elements", to_string(shape));
   }
   return count;
 }
 
-std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(const Shape& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 namespace {
 
@@ -106,8 +112,8 @@ template <class T, class To, class Convert>
 std::vector<To> convert(const TensorView& tensor, Convert&& one) {
   const size_t count = static_cast<size_t>(tensor.count());
   if (tensor.data.size() != count * sizeof(T))
-    fail("[tensor] shape {} of {} needs {} bytes, there are {}", to_string(tensor.shape), name_of(tensor.dtype),
-         count * sizeof(T), tensor.data.size());
+    fail("[tensor] shape {} of {} needs {} bytes, there are {}", to_string(tensor.shape),
+         name_of(tensor.dtype), count * sizeof(T), tensor.data.size());
   std::vector<To> out(count);
   for (size_t i = 0; i < count; ++i) {
     T element;
@@ -169,14 +175,19 @@ namespace {
 template <class T>
 OwnedTensor own(DType dtype, Shape shape, std::span<const T> values) {
   if (element_count(shape) != static_cast<int64_t>(values.size()))
-    fail("[tensor] shape {} needs {} values, there are {}", to_string(shape), element_count(shape), values.size());
+    fail("[tensor] shape {} needs {} values, there are {}", to_string(shape), element_count(shape),
+         values.size());
   const auto bytes = std::as_bytes(values);
   return {dtype, std::move(shape), {bytes.begin(), bytes.end()}};
 }
 
 }  // namespace
 
-OwnedTensor make_tensor(Shape shape, std::span<const float> values) { return own(DType::kF32, std::move(shape), values); }
-OwnedTensor make_tensor(Shape shape, std::span<const int64_t> values) { return own(DType::kI64, std::move(shape), values); }
+OwnedTensor make_tensor(Shape shape, std::span<const float> values) {
+  return own(DType::kF32, std::move(shape), values);
+}
+OwnedTensor make_tensor(Shape shape, std::span<const int64_t> values) {
+  return own(DType::kI64, std::move(shape), values);
+}
 
 }  // namespace qdqbert

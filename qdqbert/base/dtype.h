@@ -32,8 +32,8 @@ int64_t element_count(const Shape& shape);
 /// "[2, 3]"
 std::string to_string(const Shape& shape);
 
-/// A contiguous row-major tensor somewhere else. `data` holds exactly element_count(shape) * size_of(dtype) bytes and
-/// need not be aligned.
+/// A contiguous row-major tensor somewhere else. `data` holds exactly element_count(shape) * size_of(dtype)
+/// bytes and need not be aligned.
 struct TensorView {
   DType dtype = DType::kF32;
   Shape shape;

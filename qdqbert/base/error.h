@@ -1,17 +1,17 @@
-// The one exception family of the library. A message is one sentence that starts with the subject in brackets and
-// states both values: "[linear] encoder.layer.3 query: weight expects 768 columns, file has 1024".
+// The one exception family of the library. A message is one sentence that starts with the subject in brackets
+// and states both values: "[linear] encoder.layer.3 query: weight expects 768 columns, file has 1024".
 #pragma once
-
-#include <fmt/format.h>
 
 #include <stdexcept>
 #include <string>
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace qdqbert {
 
-/// Base of every exception thrown by the library. The command maps InputError, UsageError and SystemError to exit
-/// code 2 and everything else to 1.
+/// Base of every exception thrown by the library. The command maps InputError, UsageError and SystemError to
+/// exit code 2 and everything else to 1.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,12 +1,12 @@
 #include "qdqbert/base/file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/gzip.h"
@@ -17,17 +17,20 @@ namespace fs = std::filesystem;
 
 std::string read_file(const fs::path& path, size_t limit) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) fail<SystemError>("[file] {} is a directory, a file is needed", path.string());
+  if (fs::is_directory(path, ignored))
+    fail<SystemError>("[file] {} is a directory, a file is needed", path.string());
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) fail<SystemError>("[file] cannot open {}: {}", path.string(), std::strerror(errno));
   std::string content;
   if (const auto size = fs::file_size(path, ignored); !ignored && size < limit) content.reserve(size);
   char block[1 << 16];
   while (const size_t got = std::fread(block, 1, sizeof(block), file.get())) {
-    if (content.size() + got > limit) fail("[file] {} is larger than the limit of {} bytes", path.string(), limit);
+    if (content.size() + got > limit)
+      fail("[file] {} is larger than the limit of {} bytes", path.string(), limit);
     content.append(block, got);
   }
-  if (std::ferror(file.get())) fail<SystemError>("[file] cannot read {}: {}", path.string(), std::strerror(errno));
+  if (std::ferror(file.get()))
+    fail<SystemError>("[file] cannot read {}: {}", path.string(), std::strerror(errno));
   return content;
 }
 
@@ -81,7 +84,8 @@ void ensure_writable_directory(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
   if (!fs::is_directory(directory))
-    fail("[output] {} cannot be made a directory: {}", directory.string(), error ? error.message() : "a file is there");
+    fail("[output] {} cannot be made a directory: {}", directory.string(),
+         error ? error.message() : "a file is there");
   if (::access(directory.c_str(), W_OK | X_OK) != 0)
     fail("[output] directory {} is not writable: {}", directory.string(), std::strerror(errno));
   const fs::path probe = directory / fmt::format(".writable{}", ::getpid());

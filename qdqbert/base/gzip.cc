@@ -1,9 +1,9 @@
 #include "qdqbert/base/gzip.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <memory>
+
+#include <zlib.h>
 
 #include "qdqbert/base/error.h"
 
@@ -44,7 +44,8 @@ std::string gunzip(std::string_view compressed, std::string_view name, size_t li
 
 std::string gzip(std::string_view content) {
   z_stream stream{};
-  if (deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY) != Z_OK) fail<Error>("[gzip] zlib cannot start");
+  if (deflateInit2(&stream, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY) != Z_OK)
+    fail<Error>("[gzip] zlib cannot start");
   std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, deflateEnd);
   std::string out(deflateBound(&stream, content.size()), '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));

@@ -32,7 +32,8 @@ Position position_of(std::string_view text, size_t byte) {
   return at;
 }
 
-/// Refuses nesting that would exhaust the stack of anything recursive, and quotes Python's bare non-finite numbers.
+/// Refuses nesting that would exhaust the stack of anything recursive, and quotes Python's bare non-finite
+/// numbers.
 std::string prepare(std::string_view text, std::string_view name, bool& changed) {
   std::string out;
   int depth = 0;
@@ -58,7 +59,8 @@ std::string prepare(std::string_view text, std::string_view name, bool& changed)
     } else if (c == '}' || c == ']') {
       --depth;
     } else if (c == 'N' || c == 'I' || c == '-') {
-      for (const std::string_view word : {std::string_view("NaN"), std::string_view("Infinity"), std::string_view("-Infinity")}) {
+      for (const std::string_view word :
+           {std::string_view("NaN"), std::string_view("Infinity"), std::string_view("-Infinity")}) {
         if (text.substr(i, word.size()) != word) continue;
         out.append(text, copied, i - copied);
         out.append("\"").append(word).append("\"");
@@ -160,7 +162,8 @@ void append_value(const Json& value, const JsonStyle& style, int depth, std::str
       std::vector<std::pair<const std::string*, const Json*>> members;
       for (const auto& item : value.items()) members.emplace_back(&item.key(), &item.value());
       if (style.sort_keys)
-        std::sort(members.begin(), members.end(), [](const auto& a, const auto& b) { return *a.first < *b.first; });
+        std::sort(members.begin(), members.end(),
+                  [](const auto& a, const auto& b) { return *a.first < *b.first; });
       out += '{';
       bool first = true;
       for (const auto& [key, member] : members) {
@@ -265,7 +268,9 @@ Json parse_json(std::string_view text, std::string_view name) {
   }
 }
 
-Json read_json(const std::filesystem::path& path) { return parse_json(read_maybe_gzip(path), path.string()); }
+Json read_json(const std::filesystem::path& path) {
+  return parse_json(read_maybe_gzip(path), path.string());
+}
 
 std::string dump_json(const Json& value, const JsonStyle& style) {
   std::string out;

@@ -1,10 +1,10 @@
 // The library never prints: it hands lines to a sink that the program may set.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <functional>
 #include <string_view>
+
+#include <fmt/format.h>
 
 namespace qdqbert {
 
@@ -26,7 +26,8 @@ void log_warning(fmt::format_string<Args...> format, Args&&... args) {
   log(LogLevel::kWarning, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Long work reports here: `done` of `total` units (total 0: unknown) of the phase `what`. May throw to stop the work.
+/// Long work reports here: `done` of `total` units (total 0: unknown) of the phase `what`. May throw to stop
+/// the work.
 using ProgressSink = std::function<void(std::string_view what, int64_t done, int64_t total)>;
 
 }  // namespace qdqbert

@@ -59,7 +59,8 @@ std::vector<char32_t> decode_utf8(std::string_view text) {
         out.push_back(((p[0] & 0x0fu) << 12) | ((p[1] & 0x3fu) << 6) | (p[2] & 0x3fu));
         break;
       case 4:
-        out.push_back(((p[0] & 0x07u) << 18) | ((p[1] & 0x3fu) << 12) | ((p[2] & 0x3fu) << 6) | (p[3] & 0x3fu));
+        out.push_back(((p[0] & 0x07u) << 18) | ((p[1] & 0x3fu) << 12) | ((p[2] & 0x3fu) << 6) |
+                      (p[3] & 0x3fu));
         break;
       default:
         out.push_back(0xfffd);
@@ -95,8 +96,8 @@ std::string encode_utf8(const char32_t* code_points, size_t count) {
 }
 
 size_t count_code_points(std::string_view text) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 CodePointIndex::CodePointIndex(std::string_view text) : text_(text), size_(count_code_points(text)) {

@@ -15,6 +15,13 @@ namespace qdqbert::io {
 
 namespace fs = std::filesystem;
 
+std::optional<fs::path> find_weight_file(const fs::path& directory) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                           "pytorch_model.bin.index.json"})
+    if (fs::exists(directory / name)) return directory / name;
+  return std::nullopt;
+}
+
 namespace {
 
 bool ends_with(std::string_view text, std::string_view end) {
@@ -83,9 +90,7 @@ TensorSet open_index(const fs::path& path) {
 }
 
 fs::path weight_file_in(const fs::path& directory) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
-                           "pytorch_model.bin.index.json"})
-    if (fs::exists(directory / name)) return directory / name;
+  if (const auto file = find_weight_file(directory)) return *file;
   for (const char* name : {"tf_model.h5", "model.ckpt.index", "bert_model.ckpt.index", "flax_model.msgpack"})
     if (fs::exists(directory / name))
       refuse(

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,14 +15,17 @@
 
 namespace qdqbert::io {
 
+/// The weight or index file of a directory: model.safetensors, model.safetensors.index.json,
+/// pytorch_model.bin or pytorch_model.bin.index.json, the first there is.
+std::optional<std::filesystem::path> find_weight_file(const std::filesystem::path& directory);
+
 /// All tensors of a checkpoint under the names of its files. Copies share the mappings, which live as long as
 /// a copy does.
 class Checkpoint {
  public:
-  /// `path` is a weight file, an index file, or a directory in which model.safetensors,
-  /// model.safetensors.index.json, pytorch_model.bin and pytorch_model.bin.index.json are looked for in this
-  /// order. Throws InputError when nothing is found, a shard is absent or wrong, or the format is one that is
-  /// not read (TensorFlow, Flax).
+  /// `path` is a weight file, an index file, or a directory that find_weight_file() looks into. Throws
+  /// InputError when nothing is found, a shard is absent or wrong, or the format is one that is not read
+  /// (TensorFlow, Flax).
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::vector<NamedTensor>& tensors() const { return set_.tensors(); }

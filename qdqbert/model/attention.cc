@@ -118,8 +118,10 @@ at::Tensor SelfAttention::relative_scores(const at::Tensor& q, const at::Tensor&
   const int64_t queries = q.size(2), keys = k.size(2);
   const bool original = context.original_relative_distances;
   if (original && queries != 1 && queries != keys) {
-    fail("[attention] the original's relative distances need as many keys as queries, got {} keys for {} queries",
-         keys, queries);
+    fail(
+        "[attention] the original's relative distances need as many keys as queries, got {} keys for {} "
+        "queries",
+        keys, queries);
   }
   const int64_t first = original ? 0 : context.first_position, length = std::max(first + queries, keys);
   if (length > max_positions_) {

@@ -49,8 +49,8 @@ struct ForwardOptions {
   /// only.
   bool gradient_checkpointing = false;
   /// Distances of relative positions as the original takes them, from the current input alone: 0 to every key
-  /// with a cache and one new token, no answer with several or in cross-attention to another length. Otherwise
-  /// they count from the first token of the text, also where the cache holds it.
+  /// with a cache and one new token, no answer with several or in cross-attention to another length.
+  /// Otherwise they count from the first token of the text, also where the cache holds it.
   bool original_relative_distances = false;
   /// Observer of every quantizer's input. Switches off the reuse of quantized tensors, not the results.
   QuantizerTap tap;

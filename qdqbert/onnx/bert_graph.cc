@@ -366,7 +366,8 @@ Model build_bert_graph(const BertSource& source, const BertGraphOptions& options
     fail("[onnx export] the model is no decoder and keeps no keys and values from call to call");
   if (relative && (source.cross_attention || options.cache == GraphCache::kPast))
     fail(
-        "[onnx export] relative positions are written for a whole text, not with {}; the engine continues texts "
+        "[onnx export] relative positions are written for a whole text, not with {}; the engine continues "
+        "texts "
         "from such a file",
         source.cross_attention ? "cross-attention" : "a past");
   if (source.is_decoder && source.head == GraphHead::kMultipleChoice)

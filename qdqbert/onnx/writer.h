@@ -9,7 +9,8 @@
 
 namespace qdqbert::onnx {
 
-/// Larger tensors begin at multiples of this in either file, so that a mapping of it can be read with vectors.
+/// Larger tensors begin at multiples of this in either file, so that a mapping of it can be read with
+/// vectors.
 inline constexpr size_t kDataAlignment = 64;
 
 struct WriteOptions {

@@ -1,8 +1,8 @@
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <filesystem>
 #include <limits>
+
+#include <gtest/gtest.h>
 
 #include "qdqbert/base/dtype.h"
 #include "qdqbert/base/error.h"
@@ -99,7 +99,8 @@ TEST(Utf8Test, FindsTheFirstBadByte) {
 TEST(Sha256Test, KnownDigests) {
   EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(sha256(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  EXPECT_EQ(sha256(std::string(1000000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
   for (size_t n : {55, 56, 63, 64, 65, 119, 120}) EXPECT_EQ(sha256(std::string(n, 'x')).size(), 64u);
 }
 
@@ -109,7 +110,11 @@ TEST(ParallelForTest, CoversTheRangeOnceAndRethrows) {
     for (size_t i = begin; i < end; ++i) ++hits[i];
   });
   EXPECT_EQ(std::count(hits.begin(), hits.end(), 1), 1001);
-  EXPECT_THROW(parallel_for(100, 1, 3, [](size_t begin, size_t) { if (begin == 50) fail("stop"); }), InputError);
+  EXPECT_THROW(parallel_for(100, 1, 3,
+                            [](size_t begin, size_t) {
+                              if (begin == 50) fail("stop");
+                            }),
+               InputError);
 }
 
 }  // namespace

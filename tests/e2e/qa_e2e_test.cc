@@ -193,6 +193,10 @@ TEST_F(QaTest, S17_RecalibrateWeightsPerTensor) {
       float_model_->named_parameters()["bert.encoder.layer.0.intermediate.dense.weight"];
   EXPECT_NEAR(scale_of(facts, {"layer.0", "intermediate", "weight"}).get<double>(),
               weight.abs().max().item<double>() / 127, 1e-7);
+  // E18: the original prints a placeholder in place of the name.
+  const CommandResult told = run_command({"qa", "--model_name_or_path", directory, "--output_dir",
+                                          scratch_ / "again", "--save_onnx", "--recalibrate-weights"});
+  EXPECT_THAT(told.err, HasSubstr("RECALIB: bert.encoder.layer.0.attention.self.query"));
   const Json per_channel = exported(directory, "channels");
   EXPECT_TRUE(scale_of(per_channel, {"layer.0", "intermediate", "weight"}).is_object());
 }
@@ -441,6 +445,9 @@ TEST_F(QaTest, RandomInitExportsAFileForBenchmarks) {
   EXPECT_EQ(run("a"), run("b"));
   EXPECT_EQ(inspected(scratch_ / "a.onnx", "a.json").at("quantized").size(),
             static_cast<size_t>(16 * kLayers));
+  EXPECT_EQ(io::read_config(scratch_ / "config.json").architectures,
+            std::vector<std::string>{"QDQBertForQuestionAnswering"})
+      << "what lies beside a file belongs to it";
 }
 
 }  // namespace

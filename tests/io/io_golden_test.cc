@@ -11,8 +11,8 @@
 #include "qdqbert/io/name_map.h"
 #include "qdqbert/io/safetensors.h"
 
-#include "tests/support/scratch_directory.h"
 #include "tests/support/golden.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::io {
 namespace {

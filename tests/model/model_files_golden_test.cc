@@ -7,9 +7,9 @@
 #include "qdqbert/model/masks.h"
 #include "qdqbert/nn/state_dict.h"
 
-#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
 #include "tests/support/golden.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::model {
 namespace {

@@ -8,8 +8,8 @@
 #include "qdqbert/model/heads_lm.h"
 #include "qdqbert/text/encoding.h"
 
-#include "tests/support/scratch_directory.h"
 #include "tests/model/model_case.h"
+#include "tests/support/scratch_directory.h"
 
 namespace qdqbert::model {
 namespace {

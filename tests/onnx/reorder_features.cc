@@ -29,8 +29,9 @@ void reorder_features(model::PreTrainedModel& model) {
     return name.find(part) != std::string::npos;
   };
   const std::vector<nn::NamedTensor> tensors = nn::state_dict(model);
-  const bool pooled = std::any_of(tensors.begin(), tensors.end(),
-                                  [&](const nn::NamedTensor& item) { return contains(item.name, "pooler."); });
+  const bool pooled = std::any_of(tensors.begin(), tensors.end(), [&](const nn::NamedTensor& item) {
+    return contains(item.name, "pooler.");
+  });
   for (const nn::NamedTensor& item : tensors) {
     at::Tensor tensor = item.tensor;
     const auto pick = [&](int64_t dimension, const at::Tensor& order) {

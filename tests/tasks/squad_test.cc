@@ -144,6 +144,23 @@ TEST(SquadFeatures, LabelsOfAWindowsLastTokenCanBeMended) {
   EXPECT_EQ(mended[0].end_position, 12);
 }
 
+// E17
+TEST(SquadFeatures, BlanksBeforeAQuestionMakeNoTokens) {
+  std::vector<SquadExample> examples = letter_examples();
+  const auto plain = SquadFeatures::build(examples, letters(), {});
+  for (SquadExample& example : examples) example.question.insert(0, " \t  ");
+  const auto blank = SquadFeatures::build(examples, letters(), {});
+  ASSERT_EQ(plain.size(), blank.size());
+  for (size_t f = 0; f < plain.size(); ++f) {
+    std::vector<int64_t> a(32), b(32), mask(32), types(32);
+    ASSERT_LE(plain[f].length, a.size());
+    ASSERT_EQ(plain[f].length, blank[f].length);
+    plain.fill(f, a, mask, types);
+    blank.fill(f, b, mask, types);
+    EXPECT_EQ(a, b);
+  }
+}
+
 TEST(SquadFeatures, Truncate) {
   FeatureOptions options;
   options.max_length = 9;
