@@ -17,7 +17,6 @@
 #include "qdqbert/train/calibrate.h"
 #include "qdqbert/train/squad_data.h"
 
-#include "tests/onnx/reorder_features.h"
 #include "tests/onnx/shipped_model.h"
 
 namespace qdqbert {
@@ -153,22 +152,25 @@ TEST(ShippedPtq, ScoresWithBf16ProductsAreTheReferences) {
 
 class ScoreOfMethod : public ::testing::TestWithParam<std::string> {};
 
+// The floor is the same model in float64, as the floors that the model's README records were measured (45.2 % with
+// the method max, 11.1 % with percentile 99.999). Another order of sums alone leaves the rounding of softmax, GELU and
+// LayerNorm as it is, in which ours and the reference differ, too; it changes half as many answers with max.
 TEST_P(ScoreOfMethod, EqualsTheReferencesByTheNoiseRule) {
   const auto shipped = testing::shipped_questions(1000);
-  const auto reordered = testing::shipped_model(GetParam());
-  testing::reorder_features(*reordered);
+  const auto precise = testing::shipped_model(GetParam());
+  precise->to(at::kDouble);
   const auto ours = evaluation_of(*testing::shipped_model(GetParam()), shipped);
-  const auto answers = answers_of(ours), again = answers_of(evaluation_of(*reordered, shipped)),
+  const auto answers = answers_of(ours), again = answers_of(evaluation_of(*precise, shipped)),
              theirs = recorded_answers(GetParam(), shipped.examples);
   const double floor = tasks::share_of_differing_answers(answers, again),
                found = tasks::share_of_differing_answers(answers, theirs);
   const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, answers, theirs);
   std::printf(
       "%-20s EM %.2f F1 %.4f, reference F1 %.4f (standard error of the difference %.4f); %.1f %% of answers "
-      "differ from the reference's, %.1f %% from our own in another order of sums\n",
+      "differ from the reference's, %.1f %% from our own in float64\n",
       GetParam().c_str(), ours.metrics.at("exact_match").get<double>(), f1.f1_a, f1.f1_b, f1.standard_error,
       100 * found, 100 * floor);
-  EXPECT_GT(floor, 0) << "reordering the features has not reached the sums";
+  EXPECT_GT(floor, 0) << "float64 has changed nothing";
   EXPECT_LE(found, 1.2 * floor);
   EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error);
 }
