@@ -8,6 +8,11 @@ foreach(room ${QDQBERT_ROOMS})
   string(APPEND QDQBERT_ROOM_DEPS "set(_qdqbert_deps_${room} ${deps})\n")
 endforeach()
 
+set(QDQBERT_PACKAGES_NN Torch OpenMP)
+if(TARGET qdqbert_cuda_kernels AND TARGET torch_cuda)
+  list(APPEND QDQBERT_PACKAGES_NN CUDAToolkit)
+endif()
+
 install(TARGETS qdqbert_options EXPORT qdqbert-options)
 install(EXPORT qdqbert-options NAMESPACE qdqbert:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qdqbert)
 configure_package_config_file(cmake/qdqbert-config.cmake.in ${CMAKE_BINARY_DIR}/qdqbert-config.cmake

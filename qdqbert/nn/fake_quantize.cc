@@ -8,6 +8,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "qdqbert/base/error.h"
+#ifdef QDQBERT_HAS_CUDA_KERNELS
+#include "qdqbert/nn/fake_quantize_cuda.h"
+#endif
 #include "qdqbert/nn/kernels/rows.h"
 #include "qdqbert/quant/reduce_amax.h"
 
@@ -231,6 +234,9 @@ void pass_marked_(const at::Tensor& gradient, const at::Tensor& passes) {
 
 at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params,
                          bool may_overwrite) {
+#ifdef QDQBERT_HAS_CUDA_KERNELS
+  if (has_cuda_kernels(x, amax, params)) return fake_quantize_on_cuda(x, amax, params, may_overwrite);
+#endif
   const bool on_spans = runs_on_spans(x, amax);
   if (!on_spans && params.arithmetic != Arithmetic::kToolkit) return affine_with_operators(x, amax, params);
   if (at::GradMode::is_enabled() && x.requires_grad()) {
