@@ -1,6 +1,5 @@
-// The shipped model against what the originals gave for it: ranges of every calibration method, FP32 answers,
-// and for every method the answers of the fake-quantized model by the noise rule. All long: minutes of
-// forward passes.
+// The shipped model against what the originals gave for it: ranges of every calibration method, FP32 answers, and for
+// every method the answers of the fake-quantized model by the noise rule. The last takes minutes of forward passes.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -71,9 +70,10 @@ std::shared_ptr<model::PreTrainedModel> calibrated_model(const train::QuantOptio
 }
 
 TEST(ShippedPtq, RangesOfEveryMethodAreTheReferences) {
-  // A histogram's edge is a float32; a sum taken in another order moves an activation, so a maximum, by a few
-  // last bits (2^-23 = 1.2e-7 each).
-  constexpr double kRelative = 1e-6;
+  // Sums of up to 1,536 products, taken in another order six layers long, move an activation and so a maximum by some
+  // 1e-6; the width of bins follows the maximum of the first batch, so percentiles move as much. A count that has
+  // changed bins moves the decision of a search by one bin at least.
+  constexpr double kMaximum = 1e-5, kBins = 2048;
   const Json recorded = read_json(kDirectory / "reference-amax.json");
   std::map<bool, std::shared_ptr<model::PreTrainedModel>> collections;  // by "is a maximum"
   for (const Method& method : recorded_methods()) {
@@ -93,7 +93,8 @@ TEST(ShippedPtq, RangesOfEveryMethodAreTheReferences) {
       if (wanted.is_null()) continue;
       ASSERT_TRUE(item.quantizer->has_amax()) << item.name;
       const double found = item.quantizer->amax().item<double>(), range = wanted.get<double>();
-      EXPECT_NEAR(found, range, kRelative * range) << method.name << " " << item.name;
+      const double bin = recorded.at("max").at(item.name).get<double>() / kBins;
+      EXPECT_NEAR(found, range, by_maximum ? kMaximum * range : bin) << method.name << " " << item.name;
       worst = std::max(worst, std::fabs(found - range) / range);
       ++compared;
     }
