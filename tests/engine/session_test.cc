@@ -13,12 +13,16 @@
 #include "qdqbert/base/error.h"
 
 #include "tests/engine/machine_isas.h"
+#include "tests/engine/texts.h"
 #include "tests/support/golden.h"
 
 namespace qdqbert::engine {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::random_texts;
+using testing::same_bits;
+using testing::Texts;
 
 /// Every recorded file that is quantized throughout.
 std::vector<fs::path> exact_files() {
@@ -30,36 +34,7 @@ std::vector<fs::path> exact_files() {
   return found;
 }
 
-/// Texts of different lengths, ids within the vocabulary.
-struct Texts {
-  std::vector<int32_t> ids, types;
-  std::vector<uint32_t> offsets = {0};
-  PackedTexts view() const { return {ids, types, offsets}; }
-  PackedTexts one(size_t b, std::vector<uint32_t>& its_offsets) const {
-    const uint32_t begin = offsets[b], length = offsets[b + 1] - begin;
-    its_offsets = {0, length};
-    return {std::span(ids).subspan(begin, length), std::span(types).subspan(begin, length), its_offsets};
-  }
-};
-
-Texts random_texts(const Session& session, const std::vector<uint32_t>& lengths) {
-  Texts texts;
-  std::mt19937 random(7);
-  for (const uint32_t length : lengths) {
-    for (uint32_t t = 0; t < length; ++t) {
-      texts.ids.push_back(static_cast<int32_t>(random() % session.vocabulary_size()));
-      texts.types.push_back(t > length / 2 ? 1 : 0);
-    }
-    texts.offsets.push_back(texts.offsets.back() + length);
-  }
-  return texts;
-}
-
 const std::vector<uint32_t> kLengths = {11, 1, 29, 16, 17, 3, 32, 24};
-
-bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);
-}
 
 TEST(Session, GivesTheSameBitsOnEveryIsaAndThreadCount) {
   const std::vector<fs::path> files = exact_files();
@@ -91,14 +66,7 @@ TEST(Session, GivesTheSameBitsAloneAndTogetherPackedAndPadded) {
     const std::vector<Output> together = session.run(texts.view());
 
     const size_t count = kLengths.size(), length = *std::max_element(kLengths.begin(), kLengths.end()) + 5;
-    std::vector<int64_t> ids(count * length, 0), mask(count * length, 0), types(count * length, 0);
-    for (size_t b = 0; b < count; ++b)
-      for (size_t t = 0; t < kLengths[b]; ++t) {
-        ids[b * length + t] = texts.ids[texts.offsets[b] + t];
-        types[b * length + t] = texts.types[texts.offsets[b] + t];
-        mask[b * length + t] = 1;
-      }
-    const std::vector<Output> padded = session.run(PaddedBatch<int64_t>{count, length, ids, mask, types});
+    const std::vector<Output> padded = session.run(texts.padded(length).view());
 
     for (size_t b = 0; b < count; ++b) {
       std::vector<uint32_t> offsets;
