@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <map>
 #include <set>
 
@@ -106,6 +108,59 @@ Json inspect_checkpoint(const fs::path& directory) {
   return facts;
 }
 
+namespace {
+
+std::string plain(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  return value.is_number_float() ? fmt::format("{:g}", value.get<double>())
+                                 : dump_json(value, {.indent = -1});
+}
+
+/// "128 samples of train.json": those of `parts`, "before KEY after", whose KEY the record has.
+std::string sentence(const Json& record, std::initializer_list<std::array<const char*, 3>> parts) {
+  std::string text;
+  for (const auto& [before, key, after] : parts)
+    if (record.contains(key) && !record[key].is_null()) text += before + plain(record[key]) + after;
+  return text;
+}
+
+/// How the ranges and weights came about, of a quantization.json.
+std::string history_of(const Json& record) {
+  std::string text;
+  const auto part = [&](const char* key) { return record.contains(key) ? record[key] : Json(); };
+  if (const Json calibration = part("calibration"); calibration.is_object())
+    text += "  calibrated   " +
+            sentence(calibration, {{"", "method", ""},
+                                   {" ", "percentile", ""},
+                                   {", ", "samples", " samples"},
+                                   {" of ", "data_file", ""}}) +
+            "\n";
+  if (const Json training = part("training"); training.is_object()) {
+    text += "  trained      " + sentence(training, {{"", "num_train_epochs", " epochs"},
+                                                    {" of batches of ", "per_device_train_batch_size", ""},
+                                                    {", learning rate ", "learning_rate", ""},
+                                                    {" ", "lr_scheduler_type", ""},
+                                                    {", seed ", "seed", ""}});
+    if (training.contains("data")) text += sentence(training["data"], {{", ", "file", ""}});
+    if (training.contains("distillation"))
+      text += sentence(
+          training["distillation"],
+          {{", teacher ", "teacher", ""}, {" (share ", "alpha", ""}, {", temperature ", "temperature", ")"}});
+    text += "\n";
+  }
+  if (const Json scores = part("scores"); scores.is_object())
+    for (const auto& [name, metrics] : scores.items()) {
+      text += fmt::format("  scores       {}:", name);
+      for (const auto& [metric, value] : metrics.items())
+        if (value.is_number()) text += fmt::format(" {} {},", metric, plain(value));
+      text.back() = '\n';
+    }
+  if (record.contains("command_line")) text += "  made by      " + plain(record["command_line"]) + "\n";
+  return text;
+}
+
+}  // namespace
+
 std::string describe_checkpoint(const Json& facts, bool all) {
   const Json& config = facts.at("config");
   const Json& weights = facts.at("weights");
@@ -133,10 +188,7 @@ std::string describe_checkpoint(const Json& facts, bool all) {
   text += fmt::format("  quantizers   {}, {} with a range{}\n", quantizers.size(), ranges,
                       ranges == 0 ? ": not calibrated yet (qdqbert qa --do_calib)" : "");
   if (facts.contains("quantization")) {
-    const Json& record = facts["quantization"];
-    for (const char* key : {"command_line", "training", "scores"})
-      if (record.contains(key))
-        text += fmt::format("  {:<12} {}\n", key, dump_json(record[key], {.indent = -1}));
+    text += history_of(facts["quantization"]);
   }
   if (ranges == 0) return text;
   text += "\n";

@@ -362,6 +362,11 @@ class TaskRun {
 
     Json record = trainer_->to_json();
     record["data"] = hooks.identity;
+    record["learn_amax"] = training_.learn_amax;
+    if (const auto distillation = distillation_options(training_)) {
+      record["distillation"] = distillation->to_json();
+      record["distillation"]["teacher"] = *training_.teacher;
+    }
     record["results"] = result.metrics;
     if (train::has_ranges(*model_))
       quantization_ = train::trained_quantization_json(*model_, quantization_, record, o_.command_line);

@@ -51,6 +51,16 @@ void DistillationOptions::validate() const {
     fail<UsageError>("[distill_layers] has no effect without --distill_hidden or --distill_attention");
 }
 
+Json DistillationOptions::to_json() const {
+  Json pairs = Json::array();
+  for (const auto& [student, teacher] : layers) pairs.push_back({student, teacher});
+  return {{"temperature", temperature},
+          {"alpha", alpha},
+          {"hidden_weight", hidden_weight},
+          {"attention_weight", attention_weight},
+          {"layers", pairs}};
+}
+
 Distillation::Distillation(model::PreTrainedModel& student, std::shared_ptr<model::PreTrainedModel> teacher,
                            DistillationOptions options, bool gradient_checkpointing)
     : student_(student),

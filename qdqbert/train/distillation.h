@@ -22,6 +22,7 @@ struct DistillationOptions {
   /// Throws UsageError: temperature not positive, alpha outside [0, 1], negative weights, layers without a
   /// weight.
   void validate() const;
+  Json to_json() const;
 };
 
 /// loss = (1 - alpha) * student's own loss + alpha * T^2 * KL(teacher / T || student / T), the divergence

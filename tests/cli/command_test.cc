@@ -9,6 +9,7 @@
 
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/base/sha256.h"
 
 #include "tests/support/golden.h"
 
@@ -67,6 +68,16 @@ TEST(InspectTest, FloatCheckpoint) {
   EXPECT_EQ(facts.at("quantizers").size(), static_cast<size_t>(20 * layers));
   EXPECT_EQ(facts.at("ranges"), 0);
   EXPECT_EQ(facts.at("weights").at("types").size(), 1U);
+}
+
+TEST(InspectTest, TrainedCheckpointTellsItsHistory) {
+  const std::string directory = kModel + "-qat";
+  const auto result = run_command({"inspect", directory});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("quantizers   120, 120 with a range"));
+  EXPECT_THAT(result.out, HasSubstr("calibrated   percentile 99.99, 256 samples of squad-v1.1-train.json.gz\n"));
+  EXPECT_THAT(result.out, HasSubstr("trained      0.5 epochs of batches of 32, learning rate 0.0001 linear, seed 43"));
+  EXPECT_THAT(read_file(directory + "/README.md"), HasSubstr(sha256(read_file(directory + "/model.safetensors"))));
 }
 
 TEST(InspectTest, OnnxFiles) {
