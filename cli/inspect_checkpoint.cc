@@ -75,41 +75,6 @@ std::string range_text(const Json& amax) {
                      amax.at("channels").get<int64_t>());
 }
 
-}  // namespace
-
-Json inspect_checkpoint(const fs::path& directory) {
-  const io::BertConfig config = io::read_config(directory / "config.json");
-  const io::Checkpoint checkpoint = io::Checkpoint::open(directory);
-  Json facts = {{"kind", "checkpoint"}, {"path", directory.string()}, {"config", io::to_json(config)}};
-  facts["config"]["model_type"] = config.model_type;
-  facts["weights"] = weights_of(checkpoint);
-  const bool with_prefix =
-      std::any_of(checkpoint.tensors().begin(), checkpoint.tensors().end(),
-                  [](const io::NamedTensor& item) { return item.name.starts_with("bert."); });
-  std::set<std::string> in_file;
-  for (const io::NamedTensor& item : checkpoint.tensors())
-    if (item.name.ends_with("._amax")) in_file.insert(item.name);
-  Json quantizers = Json::array();
-  int64_t ranges = 0;
-  const auto add = [&](const std::string& name) {
-    const std::string key = name + "._amax";
-    in_file.erase(key);
-    Json amax = range_of(checkpoint.find(key), name);
-    ranges += amax.is_null() ? 0 : 1;
-    quantizers.push_back({{"name", name}, {"amax", std::move(amax)}});
-  };
-  for (const std::string& name : quantizer_names(config, with_prefix ? "bert." : "")) add(name);
-  // Whatever else has a range, in a model of another make.
-  for (const std::string& key : std::set(in_file)) add(key.substr(0, key.size() - 6));
-  facts["ranges"] = ranges;
-  facts["quantizers"] = std::move(quantizers);
-  if (fs::exists(directory / "quantization.json"))
-    facts["quantization"] = read_json(directory / "quantization.json");
-  return facts;
-}
-
-namespace {
-
 std::string plain(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   return value.is_number_float() ? fmt::format("{:g}", value.get<double>())
@@ -160,6 +125,37 @@ std::string history_of(const Json& record) {
 }
 
 }  // namespace
+
+Json inspect_checkpoint(const fs::path& directory) {
+  const io::BertConfig config = io::read_config(directory / "config.json");
+  const io::Checkpoint checkpoint = io::Checkpoint::open(directory);
+  Json facts = {{"kind", "checkpoint"}, {"path", directory.string()}, {"config", io::to_json(config)}};
+  facts["config"]["model_type"] = config.model_type;
+  facts["weights"] = weights_of(checkpoint);
+  const bool with_prefix =
+      std::any_of(checkpoint.tensors().begin(), checkpoint.tensors().end(),
+                  [](const io::NamedTensor& item) { return item.name.starts_with("bert."); });
+  std::set<std::string> in_file;
+  for (const io::NamedTensor& item : checkpoint.tensors())
+    if (item.name.ends_with("._amax")) in_file.insert(item.name);
+  Json quantizers = Json::array();
+  int64_t ranges = 0;
+  const auto add = [&](const std::string& name) {
+    const std::string key = name + "._amax";
+    in_file.erase(key);
+    Json amax = range_of(checkpoint.find(key), name);
+    ranges += amax.is_null() ? 0 : 1;
+    quantizers.push_back({{"name", name}, {"amax", std::move(amax)}});
+  };
+  for (const std::string& name : quantizer_names(config, with_prefix ? "bert." : "")) add(name);
+  // Whatever else has a range, in a model of another make.
+  for (const std::string& key : std::set(in_file)) add(key.substr(0, key.size() - 6));
+  facts["ranges"] = ranges;
+  facts["quantizers"] = std::move(quantizers);
+  if (fs::exists(directory / "quantization.json"))
+    facts["quantization"] = read_json(directory / "quantization.json");
+  return facts;
+}
 
 std::string describe_checkpoint(const Json& facts, bool all) {
   const Json& config = facts.at("config");
