@@ -32,7 +32,7 @@ class GraphOfModel {
     if (source_.is_decoder) measure(inputs);
     LayerContext context;
     context.mask = source_.is_decoder ? causal_mask(inputs.mask) : additive_mask(inputs.mask);
-    if (relative()) context.distance_index = distances(inputs.ids);
+    if (relative()) add_distances(inputs, context);
     context.encoder_states = inputs.encoder_states;
     if (!inputs.encoder_mask.empty()) context.encoder_mask = additive_mask(inputs.encoder_mask);
     Value x = embeddings(inputs);
@@ -131,14 +131,16 @@ class GraphOfModel {
     return shape.empty() ? 0 : shape[0];
   }
 
+  /// Second dimension of a graph input, as a scalar.
+  Value columns_of(const Value& input) {
+    return graph().node("Gather", base_.path,
+                        {graph().node("Shape", base_.path, {input}), graph().integers({1}, {})});
+  }
+
   /// Lengths of a decoder's call: all tokens, which the mask knows, and those before its own.
   void measure(const EncoderInputs& inputs) {
-    const auto length = [&](const Value& of) {
-      return graph().node("Gather", base_.path,
-                          {graph().node("Shape", base_.path, {of}), graph().integers({1}, {})});
-    };
-    all_length_ = length(inputs.mask);
-    past_length_ = graph().node("Sub", base_.path, {all_length_, length(inputs.ids)});
+    all_length_ = columns_of(inputs.mask);
+    past_length_ = graph().node("Sub", base_.path, {all_length_, columns_of(inputs.ids)});
   }
 
   /// As additive_mask for keys that lie before the query or at it: [B, 1, S, P + S].
@@ -174,17 +176,28 @@ class GraphOfModel {
                         {graph().node("Shape", scope.path, {ids}), graph().integers({1})});
   }
 
-  /// [S, S]: query position - key position + P - 1, the row of the distance table.
-  Value distances(const Value& ids) {
-    const Scope scope = base_.child("encoder");
-    const Value length = graph().node("Squeeze", scope.path, {length_of(scope, ids), graph().integers({0})});
-    const Value positions =
-        graph().node("Range", scope.path, {graph().integers({0}, {}), length, graph().integers({1}, {})});
-    const Value rows = graph().node("Unsqueeze", scope.path, {positions, graph().integers({1})});
-    const Value columns = graph().node("Unsqueeze", scope.path, {positions, graph().integers({0})});
-    return graph().node("Add", scope.path,
-                        {graph().node("Sub", scope.path, {rows, columns}),
-                         graph().integers({source_.max_positions - 1}, {})});
+  /// Positions count from the first token of the text, those of a past included, as the model's do.
+  void add_distances(const EncoderInputs& inputs, LayerContext& context) {
+    const std::string& path = base_.child("encoder").path;
+    const auto range = [&](const Value& begin, const Value& end) {
+      return graph().node("Range", path, {begin, end, graph().integers({1}, {})});
+    };
+    const Value zero = graph().integers({0}, {});
+    const Value length = source_.is_decoder ? all_length_ : columns_of(inputs.ids);
+    const Value keys = range(zero, length);
+    const Value queries = source_.is_decoder ? range(past_length_, length) : keys;
+    context.distance_index = distances(path, queries, keys);
+    if (!inputs.encoder_mask.empty())
+      context.encoder_distance_index = distances(path, queries, range(zero, columns_of(inputs.encoder_mask)));
+  }
+
+  /// [queries, keys]: query position - key position + P - 1, the row of the distance table.
+  Value distances(const std::string& path, const Value& queries, const Value& keys) {
+    const Value rows = graph().node("Unsqueeze", path, {queries, graph().integers({1})});
+    const Value columns = graph().node("Unsqueeze", path, {keys, graph().integers({0})});
+    return graph().node(
+        "Add", path,
+        {graph().node("Sub", path, {rows, columns}), graph().integers({source_.max_positions - 1}, {})});
   }
 
   Value embeddings(const EncoderInputs& inputs) {
@@ -358,18 +371,10 @@ Model build_bert_graph(const BertSource& source, const BertGraphOptions& options
   if (!((options.opset >= 13 && options.opset <= 17) || options.opset == 19))
     fail<UsageError>("[onnx export] opset {} is not written; 13 to 17 are, and 19 in half precision",
                      options.opset);
-  const bool relative = source.positions == GraphPositions::kRelativeKey ||
-                        source.positions == GraphPositions::kRelativeKeyQuery;
   if (source.cross_attention && !source.is_decoder)
     fail("[onnx export] cross-attention needs a decoder (is_decoder in config.json)");
   if (options.cache != GraphCache::kNone && !source.is_decoder)
     fail("[onnx export] the model is no decoder and keeps no keys and values from call to call");
-  if (relative && (source.cross_attention || options.cache == GraphCache::kPast))
-    fail(
-        "[onnx export] relative positions are written for a whole text, not with {}; the engine continues "
-        "texts "
-        "from such a file",
-        source.cross_attention ? "cross-attention" : "a past");
   if (source.is_decoder && source.head == GraphHead::kMultipleChoice)
     fail(
         "[onnx export] multiple choice needs an encoder, the model is a decoder (is_decoder in config.json)");

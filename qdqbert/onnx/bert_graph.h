@@ -101,9 +101,9 @@ struct BertGraphOptions {
 /// number (in half precision the smallest of all), so that the dequantized value is 0 up to that number.
 /// Float32 weights on a rounding tie move by their last bits, so that the file's codes are those of the
 /// toolkit's arithmetic. Throws InputError naming the quantizer that has no range or is not signed full-range
-/// 8 bit, for an opset outside the list, for relative positions together with a past or cross-attention
-/// (distances of the original are wrong there), for shapes that do not fit each other, and for a weight or
-/// scale that half precision cannot hold.
+/// 8 bit, for an opset outside the list, for shapes that do not fit each other, and for a weight or scale
+/// that half precision cannot hold. Relative positions count from the first token of the text, also where a
+/// past holds it, and from the first encoder token in cross-attention.
 Model build_bert_graph(const BertSource& source, const BertGraphOptions& options = {});
 
 }  // namespace qdqbert::onnx

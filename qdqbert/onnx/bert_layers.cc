@@ -316,8 +316,9 @@ Value BertWriter::layer(const Scope& scope, const Value& x, const LayerContext& 
   Value attended = residual_output(self.child("output"), seen, x);
   if (source_.cross_attention) {
     const Scope cross = scope.child("crossattention");
-    const Value read = attention(cross.child("self"), attended, context.encoder_states, context.encoder_mask,
-                                 "", past.cross, present ? &present->cross : nullptr);
+    const Value read =
+        attention(cross.child("self"), attended, context.encoder_states, context.encoder_mask,
+                  context.encoder_distance_index, past.cross, present ? &present->cross : nullptr);
     attended = residual_output(cross.child("output"), read, attended);
   }
   const Scope intermediate = scope.child("intermediate");

@@ -21,10 +21,11 @@ struct Scope {
 
 /// What all layers read.
 struct LayerContext {
-  Value mask;            ///< additive, [B, 1, 1 or S, K]
-  Value distance_index;  ///< [S, S] rows of the distance table; empty: no relative positions
-  Value encoder_states;  ///< [B, T, H] of a cross-attention; empty: none, or its keys are in the past
-  Value encoder_mask;    ///< additive, [B, 1, 1, T]
+  Value mask;                    ///< additive, [B, 1, 1 or S, K]
+  Value distance_index;          ///< [S, K] rows of the distance table; empty: no relative positions
+  Value encoder_states;          ///< [B, T, H] of a cross-attention; empty: none, or its keys are in the past
+  Value encoder_mask;            ///< additive, [B, 1, 1, T]
+  Value encoder_distance_index;  ///< [S, T]
 };
 
 /// Keys and values [B, A, K, d]; empty where there are none.

@@ -1,5 +1,6 @@
 // Causal models in a session: texts that are continued, with the bits of the whole text.
 #include <algorithm>
+#include <cmath>
 #include <random>
 
 #include <gtest/gtest.h>
@@ -193,19 +194,59 @@ TEST(Decoder, CrossAttentionReadsAnotherText) {
 TEST(Decoder, FilesWithAPastRunAsThoseWithout) {
   const ScratchDirectory scratch;
   const std::vector<int32_t> ids = random_ids(21, 8);
-  const std::vector<float> expected = whole(Session(write(scratch, decoder())), ids);
-  for (const GraphCache cache : {GraphCache::kPresent, GraphCache::kPast}) {
-    onnx::BertGraphOptions graph;
-    graph.cache = cache;
-    const Session session(write(scratch, decoder(), graph));
-    EXPECT_EQ(session.output_names(), std::vector<std::string>{"logits"});
-    EXPECT_EQ(in_pieces(session, ids, {20, 1}), expected);
+  for (const GraphPositions positions :
+       {GraphPositions::kAbsolute, GraphPositions::kRelativeKey, GraphPositions::kRelativeKeyQuery}) {
+    RandomBertOptions options = decoder();
+    options.position_kind = positions;
+    const std::vector<float> expected = whole(Session(write(scratch, options)), ids);
+    for (const GraphCache cache : {GraphCache::kPresent, GraphCache::kPast}) {
+      onnx::BertGraphOptions graph;
+      graph.cache = cache;
+      const Session session(write(scratch, options, graph));
+      EXPECT_EQ(session.output_names(), std::vector<std::string>{"logits"});
+      EXPECT_TRUE(session.keeps_cache());
+      EXPECT_EQ(in_pieces(session, ids, {20, 1}), expected);
+    }
   }
   RandomBertOptions cross = decoder();
   cross.cross_attention = true;
   onnx::BertGraphOptions graph;
   graph.cache = GraphCache::kPast;
   EXPECT_THROW(Session(write(scratch, cross, graph)).run(PaddedBatch<int64_t>{}), InputError);
+}
+
+// No kernel takes distances to another text: reference operators do. A table of zeros leaves what a model
+// without positions gives.
+TEST(Decoder, RelativeCrossAttentionRunsInReferenceOperators) {
+  const ScratchDirectory scratch;
+  RandomBertOptions options = decoder();
+  options.cross_attention = true;
+  options.quantized = false;
+  const std::vector<int32_t> ids = random_ids(24, 5);
+  const std::vector<int64_t> wide(ids.begin(), ids.end()), mask(5, 1);
+  const Sources sources(2, 32, 6);
+  const PaddedBatch<int64_t> batch{
+      1, wide.size(), wide, {}, {}, 0, std::span(sources.rows).first(5 * 32), mask, 5};
+  const auto logits = [&](GraphPositions positions, bool zeros) {
+    options.position_kind = positions;
+    RandomBert bert(options);
+    for (auto& [name, tensor] : bert.weights)
+      if (zeros && name.find("distance_embedding") != std::string::npos)
+        std::fill(tensor.data.begin(), tensor.data.end(), std::byte{0});
+    const fs::path file = scratch / "model.onnx";
+    onnx::write_model(onnx::build_bert_graph(bert.source()), file);
+    return Session(file).run(batch)[0].values;
+  };
+  const auto largest_difference = [](const std::vector<float>& a, const std::vector<float>& b) {
+    float largest = a.size() == b.size() ? 0 : INFINITY;
+    for (size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(a[i] - b[i]));
+    return largest;
+  };
+  const std::vector<float> none = logits(GraphPositions::kNone, false);
+  for (const GraphPositions positions : {GraphPositions::kRelativeKey, GraphPositions::kRelativeKeyQuery}) {
+    EXPECT_LE(largest_difference(logits(positions, true), none), 2e-5f);
+    EXPECT_GT(largest_difference(logits(positions, false), none), 1e-2f);
+  }
 }
 
 TEST(Decoder, LogitsOfWantedTokensAlone) {

@@ -130,6 +130,7 @@ class GoldenModel {
     write_file(kept / "case.json", dump_json(about));
     const bool relative = source->positions == onnx::GraphPositions::kRelativeKey ||
                           source->positions == onnx::GraphPositions::kRelativeKeyQuery;
+    // The original takes distances from the new tokens alone (M2): no file of ours gives what it recorded.
     if (source->is_decoder && !relative) {
       options.cache = onnx::GraphCache::kPast;
       onnx::write_model(onnx::build_bert_graph(*source, options), kept / "past.onnx");
