@@ -1,5 +1,7 @@
 #include "qdqbert/train/process_group.h"
 
+#include <algorithm>
+#include <limits>
 #include <mutex>
 
 #include <torch/csrc/autograd/function_hook.h>
@@ -15,6 +17,25 @@ namespace {
 
 // Large enough that latency does not count, small enough that the first bucket leaves early in backward.
 constexpr int64_t kBucketElements = int64_t{2} << 20;
+
+// A matrix with more rows than any layer's weight is an embedding: a batch touches few of them. Looking for
+// those reads the gradient once; sending it whole would copy it four times and more.
+constexpr int64_t kEmbeddingRows = 8192;
+
+/// [rows] uint8, 1 where a row of `gradient`, contiguous float32, is not all zero.
+at::Tensor touched_rows(const at::Tensor& gradient) {
+  const int64_t rows = gradient.size(0), columns = gradient.size(1);
+  at::Tensor touched = at::empty({rows}, at::kByte);
+  const float* values = gradient.data_ptr<float>();
+  auto* marks = touched.data_ptr<uint8_t>();
+  at::parallel_for(0, rows, 1024, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const float* first = values + row * columns;
+      marks[row] = std::any_of(first, first + columns, [](float value) { return value != 0; }) ? 1 : 0;
+    }
+  });
+  return touched;
+}
 
 bool is_this_machine(const std::string& host) {
   return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
@@ -152,8 +173,12 @@ struct GradientAverage::State {
   };
 
   State(ProcessGroup& group_, std::vector<at::Tensor> parameters_)
-      : group(group_), parameters(std::move(parameters_)), bucket_of(parameters.size()) {
+      : group(group_), parameters(std::move(parameters_)), bucket_of(parameters.size(), kNoBucket) {
     for (size_t i = parameters.size(); i-- > 0;) {
+      if (parameters[i].dim() == 2 && parameters[i].size(0) >= kEmbeddingRows) {
+        embeddings.push_back(i);
+        continue;
+      }
       if (buckets.empty() || buckets.back().elements >= kBucketElements) buckets.emplace_back();
       buckets.back().parameters.push_back(i);
       buckets.back().elements += parameters[i].numel();
@@ -169,7 +194,7 @@ struct GradientAverage::State {
 
   void gradient_is_there(size_t parameter) {
     const std::lock_guard lock(mutex);
-    if (!armed) return;
+    if (!armed || bucket_of[parameter] == kNoBucket) return;
     --buckets[bucket_of[parameter]].missing;
     // Ranks must send in the same order, so a bucket waits for those before it.
     for (; next < buckets.size() && buckets[next].missing == 0; ++next) send(buckets[next]);
@@ -180,15 +205,27 @@ struct GradientAverage::State {
     if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.elements});
     int64_t at = 0;
     for (const size_t i : bucket.parameters) {
-      const int64_t count = parameters[i].numel();
-      const at::Tensor slot = bucket.flat.narrow(0, at, count);
+      at::Tensor slot = slot_of(bucket, at, i);
       if (const at::Tensor& gradient = parameters[i].grad(); gradient.defined())
-        slot.copy_(gradient.reshape({count}));
+        at::mul_out(slot, gradient, at::scalar_tensor(scale()));
       else
         slot.zero_();
-      at += count;
+      at += parameters[i].numel();
     }
     bucket.pending = group.start_sum(bucket.flat);
+  }
+
+  /// The mean of a gradient of which every rank's batch touched few rows.
+  void average_embedding(at::Tensor& parameter) {
+    const bool has_gradient = parameter.grad().defined();
+    at::Tensor gradient = has_gradient ? parameter.grad().contiguous() : at::Tensor();
+    at::Tensor touched = has_gradient ? touched_rows(gradient) : at::zeros({parameter.size(0)}, at::kByte);
+    group.maximum(touched);
+    const at::Tensor rows = touched.nonzero().flatten();
+    at::Tensor values = has_gradient ? gradient.index_select(0, rows).mul_(scale())
+                                     : at::zeros({rows.numel(), parameter.size(1)});
+    group.sum(values);
+    if (has_gradient) parameter.mutable_grad() = gradient.index_copy_(0, rows, values);
   }
 
   void finish() {
@@ -199,21 +236,29 @@ struct GradientAverage::State {
     for (Bucket& bucket : buckets) {
       group.wait(*bucket.pending);
       bucket.pending.reset();
-      bucket.flat.div_(group.size());
       int64_t at = 0;
       for (const size_t i : bucket.parameters) {
-        const int64_t count = parameters[i].numel();
-        if (const at::Tensor& gradient = parameters[i].grad(); gradient.defined())
-          gradient.copy_(bucket.flat.narrow(0, at, count).reshape(gradient.sizes()));
-        at += count;
+        if (parameters[i].grad().defined()) parameters[i].mutable_grad() = slot_of(bucket, at, i);
+        at += parameters[i].numel();
       }
     }
+    for (const size_t i : embeddings) average_embedding(parameters[i]);
   }
+
+  /// Where a parameter's gradient lies in its bucket.
+  at::Tensor slot_of(const Bucket& bucket, int64_t at, size_t parameter) const {
+    return bucket.flat.narrow(0, at, parameters[parameter].numel()).view(parameters[parameter].sizes());
+  }
+  /// Gradients are scaled before they are added, in the pass that copies them anyway.
+  double scale() const { return 1.0 / group.size(); }
+
+  static constexpr size_t kNoBucket = std::numeric_limits<size_t>::max();
 
   ProcessGroup& group;
   std::vector<at::Tensor> parameters;
   std::vector<size_t> bucket_of;
   std::vector<Bucket> buckets;
+  std::vector<size_t> embeddings;                                    // averaged after the buckets, row by row
   std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;  // hooks live as long as these
   std::mutex mutex;
   size_t next = 0;

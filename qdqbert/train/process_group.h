@@ -62,7 +62,7 @@ class ProcessGroup {
 
 /// Averages gradients over the ranks while backward still runs: parameters are grouped into buckets, last
 /// parameters first because their gradients come first, and a bucket is sent as soon as its last gradient is
-/// there.
+/// there. Of embeddings, whose gradients come last, only the rows are sent that some rank's batch touched.
 class GradientAverage {
  public:
   /// Hooks itself to `parameters` (float32, same order on all ranks), for its lifetime; both must outlive it.
@@ -73,8 +73,8 @@ class GradientAverage {
 
   /// Before the backward pass whose gradients are complete (the last of an accumulation).
   void arm();
-  /// After it: every gradient is the mean over the ranks. A parameter without gradient counts as 0 and keeps
-  /// none.
+  /// After it: every gradient is the mean over the ranks, and lies in memory of this object until the next
+  /// arm(). A parameter without gradient counts as 0 and keeps none.
   void finish();
 
  private:

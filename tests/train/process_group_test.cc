@@ -89,13 +89,16 @@ TEST(GradientAverage, IsTheGradientOfTheWholeBatch) {
     // Sizes that make several buckets, one parameter being larger than a bucket, and one that is not used.
     for (const int64_t rows : {4096, 64, 1024, 8})
       parameters.push_back(at::randn({rows, 1024}).set_requires_grad(true));
+    // An embedding, of which the ranks' halves touch other rows and one in common, and one that is not used.
+    for (int i = 0; i < 2; ++i) parameters.push_back(at::randn({9000, 8}).set_requires_grad(true));
+    const at::Tensor tokens = at::tensor({7, 8999, 7, 0}, at::kLong);
     const at::Tensor batch = at::randn({4, 1024});
-    const auto loss = [&](const at::Tensor& x) {
+    const auto loss = [&](const at::Tensor& x, const at::Tensor& ids) {
       const at::Tensor hidden = at::tanh(x.matmul(parameters[1].t()));
       return x.matmul(parameters[0].t()).pow(2).mean() + hidden.mean() +
-             x.matmul(parameters[2].t()).sin().mean();
+             x.matmul(parameters[2].t()).sin().mean() + at::embedding(parameters[4], ids).pow(2).mean();
     };
-    loss(batch).backward();
+    loss(batch, tokens).backward();
     std::vector<at::Tensor> expected;
     for (at::Tensor& parameter : parameters) {
       expected.push_back(parameter.grad().defined() ? parameter.grad().clone() : at::Tensor());
@@ -104,11 +107,12 @@ TEST(GradientAverage, IsTheGradientOfTheWholeBatch) {
     GradientAverage average(group, parameters);
     for (int repeat = 0; repeat < 2; ++repeat) {
       for (at::Tensor& parameter : parameters) parameter.mutable_grad() = at::Tensor();
-      const at::Tensor half = batch.narrow(0, group.rank() * 2, 2);
+      const at::Tensor half = batch.narrow(0, group.rank() * 2, 2),
+                       half_tokens = tokens.narrow(0, group.rank() * 2, 2);
       // Two micro-batches: only the second one's backward sends.
-      (loss(half) * 0.25).backward();
+      (loss(half, half_tokens) * 0.25).backward();
       average.arm();
-      (loss(half) * 0.75).backward();
+      (loss(half, half_tokens) * 0.75).backward();
       average.finish();
       for (size_t i = 0; i < parameters.size(); ++i) {
         if (!expected[i].defined()) {
