@@ -2,7 +2,15 @@
 
 #include "qdqbert/base/error.h"
 
+#include "cli/terminal.h"
+
 namespace qdqbert::cli {
+
+namespace {
+
+constexpr const char* kLogLevels[] = {"debug", "info", "warning", "error"};  ///< in the order of LogLevel
+
+}  // namespace
 
 void add_model_flags(ArgumentParser& parser, TaskModelOptions& m) {
   constexpr const char* kOffline =
@@ -57,6 +65,9 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& r, TaskFileOptions& d
   parser.add("bf16", r.bf16, "the same as --fp16");
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
+  parser.add_choice("log_level", r.log_level, {std::begin(kLogLevels), std::end(kLogLevels)},
+                    "the least of what is told on standard error; warning leaves out the quantizers that "
+                    "flags switch on or off");
   parser.group("calibration");
   parser.add("calib_file", d.calib_file, what + " to calibrate on (default: the training set)");
   parser.add("calib_shuffle", r.calib_shuffle,
@@ -115,6 +126,8 @@ void finish_options(TaskOptions& o, const std::string& verb, const Arguments& ar
     if (value < 1) fail<UsageError>("[{}] {}; at least 1 is needed", flag, value);
   };
   if (o.run.calib_no_shuffle) o.run.calib_shuffle = false;
+  for (size_t i = 0; i < std::size(kLogLevels); ++i)
+    if (o.run.log_level == kLogLevels[i]) show_log_from(static_cast<LogLevel>(i));
   o.quant.calibrator = train::parse_calibration_method(o.calibrator);
   o.command_line = "qdqbert " + verb;
   for (const std::string& argument : arguments)

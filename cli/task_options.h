@@ -41,6 +41,7 @@ struct TaskRunOptions {
   int64_t threads = 0;
   std::string save_dtype = "f32";
   std::optional<std::string> json;
+  std::string log_level = "info";
 };
 
 struct TaskExportOptions {

@@ -14,6 +14,7 @@ namespace qdqbert::cli {
 namespace {
 
 std::atomic<bool> line_open{false};
+std::atomic<LogLevel> shown_from{LogLevel::kInfo};
 std::mutex screen;
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -37,9 +38,8 @@ void close_line() {
 }  // namespace
 
 TerminalLog::TerminalLog() {
-  const bool verbose = std::getenv("QDQBERT_VERBOSE") != nullptr;
-  set_log_sink([verbose](LogLevel level, std::string_view line) {
-    if (level == LogLevel::kDebug && !verbose) return;
+  set_log_sink([](LogLevel level, std::string_view line) {
+    if (level < shown_from) return;
     const std::lock_guard lock(screen);
     close_line();
     const char* prefix = level == LogLevel::kWarning ? "warning: "
@@ -52,6 +52,10 @@ TerminalLog::TerminalLog() {
 TerminalLog::~TerminalLog() {
   finish_line();
   set_log_sink({});
+}
+
+void show_log_from(LogLevel level) {
+  shown_from = level;
 }
 
 void TerminalLog::finish_line() const {

@@ -15,7 +15,7 @@ namespace qdqbert::cli {
 /// Thrown out of a progress report after Ctrl-C, so that work stops where nothing is half-written.
 struct Interrupted {};
 
-/// Installs the log sink (stderr) for its lifetime. Debug lines show when QDQBERT_VERBOSE is set.
+/// Installs the log sink (stderr) for its lifetime.
 class TerminalLog {
  public:
   TerminalLog();
@@ -26,6 +26,9 @@ class TerminalLog {
   void finish_line() const;
 };
 
+/// Lines below this level are not shown; without a call those below kInfo are not.
+void show_log_from(LogLevel level);
+
 /// Progress of one verb: `sink()` is handed to the library. On a terminal one line is redrawn with rate and
 /// time left; elsewhere a line appears at the start, at least 10 s apart and at the end. A first Ctrl-C makes
 /// the next report throw Interrupted, a second one ends the process.
@@ -35,9 +38,9 @@ class TerminalProgress {
   TerminalProgress();
   ~TerminalProgress();
   ProgressSink sink();
-  /// Stands behind the numbers from the next report on; "" for nothing.
   /// Shows nothing from here on; interrupts are still noticed.
   void hide() { hidden_ = true; }
+  /// Stands behind the numbers from the next report on; "" for nothing.
   void set_detail(std::string detail) { detail_ = std::move(detail); }
   /// Throws Interrupted after Ctrl-C; shows nothing.
   void check() const;
