@@ -7,6 +7,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/hub_cache.h"
 
 #include "cli/arguments.h"
@@ -26,7 +27,8 @@ int run_inspect(const Arguments& arguments) {
                         "file: its inputs, outputs and operators, its Q/DQ pairs, and what TensorRT and ONNX "
                         "Runtime make of each.");
   parser.add_positional("MODEL", model,
-                        "a checkpoint directory, an .onnx file, or a name that is in the Hugging Face cache");
+                        "a checkpoint directory, an .onnx file or the directory of an export, or a name that "
+                        "is in the Hugging Face cache");
   parser.add("model_revision", revision, "branch, tag or commit of a cached name");
   parser.add_switch("all", all, "every quantizer instead of those of the first layer");
   parser.add_switch("plan", plan,
@@ -46,7 +48,10 @@ int run_inspect(const Arguments& arguments) {
     }
     return 0;
   }
-  const std::filesystem::path path = io::resolve_model(model, revision);
+  std::filesystem::path path = io::resolve_model(model, revision);
+  // What --save_onnx wrote into an empty directory is an export without a checkpoint.
+  if (std::filesystem::is_regular_file(path / "model.onnx") && !io::find_weight_file(path))
+    path /= "model.onnx";
   const bool directory = std::filesystem::is_directory(path);
   if (!directory && path.extension() != ".onnx")
     fail("[inspect] {} is neither a checkpoint directory nor an .onnx file", path.string());

@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--data", default=ROOT / "data/squad-v1.1-dev.json.gz", help="any SQuAD file")
     parser.add_argument("--batch", type=int, default=32, help="of each process")
     parser.add_argument("--length", type=int, default=176)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     print(f"| {options.batch} x {options.length} tokens a process | one, samples a second | two | ratio |")

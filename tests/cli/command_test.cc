@@ -75,9 +75,12 @@ TEST(InspectTest, TrainedCheckpointTellsItsHistory) {
   const auto result = run_command({"inspect", directory});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, HasSubstr("quantizers   120, 120 with a range"));
-  EXPECT_THAT(result.out, HasSubstr("calibrated   percentile 99.99, 256 samples of squad-v1.1-train.json.gz\n"));
-  EXPECT_THAT(result.out, HasSubstr("trained      0.5 epochs of batches of 32, learning rate 0.0001 linear, seed 43"));
-  EXPECT_THAT(read_file(directory + "/README.md"), HasSubstr(sha256(read_file(directory + "/model.safetensors"))));
+  EXPECT_THAT(result.out,
+              HasSubstr("calibrated   percentile 99.99, 256 samples of squad-v1.1-train.json.gz\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("trained      0.5 epochs of batches of 32, learning rate 0.0001 linear, seed 43"));
+  EXPECT_THAT(read_file(directory + "/README.md"),
+              HasSubstr(sha256(read_file(directory + "/model.safetensors"))));
 }
 
 TEST(InspectTest, OnnxFiles) {
@@ -97,6 +100,8 @@ TEST(InspectTest, OnnxFiles) {
     EXPECT_EQ(facts.at("quantized").size(), static_cast<size_t>(pairs)) << file;
     EXPECT_EQ(facts.at("lint").size(), facts.at("quantized").size()) << file;
     EXPECT_THAT(result.out, HasSubstr(fmt::format("Q/DQ pairs   {}, ", pairs)));
+    EXPECT_EQ(run_command({"inspect", entry.path().string(), "--all"}).out, result.out)
+        << "the export's directory";
   }
   EXPECT_GT(files, 0);
 }
