@@ -6,12 +6,6 @@
 
 namespace qdqbert::cli {
 
-namespace {
-
-constexpr const char* kLogLevels[] = {"debug", "info", "warning", "error"};  ///< in the order of LogLevel
-
-}  // namespace
-
 void add_model_flags(ArgumentParser& parser, TaskModelOptions& m) {
   constexpr const char* kOffline =
       "this command does not go online; put the model into the Hugging Face cache or name its directory";
@@ -126,8 +120,6 @@ void finish_options(TaskOptions& o, const std::string& verb, const Arguments& ar
     if (value < 1) fail<UsageError>("[{}] {}; at least 1 is needed", flag, value);
   };
   if (o.run.calib_no_shuffle) o.run.calib_shuffle = false;
-  for (size_t i = 0; i < std::size(kLogLevels); ++i)
-    if (o.run.log_level == kLogLevels[i]) show_log_from(static_cast<LogLevel>(i));
   o.quant.calibrator = train::parse_calibration_method(o.calibrator);
   o.command_line = "qdqbert " + verb;
   for (const std::string& argument : arguments)

@@ -551,6 +551,7 @@ int run_task(Task& task, const Arguments& arguments) {
   task.check(o, parser);
   finish_options(o, task.verb(), arguments, task.has_other_work());
   check_training(o, training);
+  show_log_from(o.run.log_level);
   std::optional<train::TrainerOptions> trainer;
   if (o.run.do_train) {
     trainer = trainer_options(training, o.run.seed, o.run.fp16 || o.run.bf16);

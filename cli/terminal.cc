@@ -4,7 +4,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <mutex>
 
 #include <unistd.h>
@@ -54,8 +53,9 @@ TerminalLog::~TerminalLog() {
   set_log_sink({});
 }
 
-void show_log_from(LogLevel level) {
-  shown_from = level;
+void show_log_from(std::string_view level) {
+  for (size_t i = 0; i < std::size(kLogLevels); ++i)
+    if (level == kLogLevels[i]) shown_from = static_cast<LogLevel>(i);
 }
 
 void TerminalLog::finish_line() const {

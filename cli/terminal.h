@@ -26,8 +26,10 @@ class TerminalLog {
   void finish_line() const;
 };
 
-/// Lines below this level are not shown; without a call those below kInfo are not.
-void show_log_from(LogLevel level);
+/// Names of the levels, in the order of LogLevel.
+constexpr const char* kLogLevels[] = {"debug", "info", "warning", "error"};
+/// Lines below the level of this name are not shown; without a call those below "info" are not.
+void show_log_from(std::string_view level);
 
 /// Progress of one verb: `sink()` is handed to the library. On a terminal one line is redrawn with rate and
 /// time left; elsewhere a line appears at the start, at least 10 s apart and at the end. A first Ctrl-C makes

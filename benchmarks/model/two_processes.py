@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How much faster two training processes of one thread are than one: the command itself, QAT and FP32, gradients exchanged
-after every batch; turn by turn, medians of samples a second. Each process has the batch that the single one has.
+"""How much faster two training processes of one thread are than one: the command itself, QAT, FP32 and QAT with BF16
+products, gradients exchanged after every batch; turn by turn, medians of samples a second. Each process has the batch that the single one has.
 
     benchmarks/model/two_processes.py --command build/bin/qdqbert --model models/minilm-l6-squad-qat
 """
