@@ -202,6 +202,14 @@ TEST_F(QaTest, S17_RecalibrateWeightsPerTensor) {
 }
 
 // S22: the float model exports without a single Q or DQ.
+TEST_F(QaTest, LogLevelsLeaveLinesOut) {
+  for (const auto& [level, told] : {std::pair{"info", true}, std::pair{"warning", false}}) {
+    const CommandResult result =
+        qa(model_, scratch_ / "told", {"--quant-disable", "--save_onnx", "--log_level", level});
+    EXPECT_EQ(result.err.find("Warning: changing") != std::string::npos, told) << level;
+  }
+}
+
 TEST_F(QaTest, S22_ExportFloat) {
   const Json facts = exported(model_, "onnx", {"--quant-disable"});
   EXPECT_EQ(nodes_of(facts, "QuantizeLinear"), 0);
