@@ -179,9 +179,9 @@ class Prediction {
     const TextSink sink = [&](const std::string& text) {
       if (output) {
         output->write(text);
-      } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-                 std::fflush(stdout) != 0) {
-        fail<SystemError>("[predict] writing to standard output failed");
+      } else {
+        write_output(text);
+        flush_output();
       }
     };
     if (::isatty(STDIN_FILENO) == 1) log_info("reading JSON lines from the terminal; Ctrl-D ends");

@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <mutex>
 
 #include <unistd.h>
+
+#include "qdqbert/base/error.h"
 
 namespace qdqbert::cli {
 
@@ -32,6 +36,11 @@ sigset_t interrupt_signals() {
 
 void close_line() {
   if (line_open.exchange(false)) std::fputs("\n", stderr);
+}
+
+[[noreturn]] void fail_output() {
+  if (errno == EPIPE) throw ReaderGone{};
+  fail<SystemError>("[output] writing to standard output failed: {}", std::strerror(errno));
 }
 
 }  // namespace
@@ -139,6 +148,14 @@ void TerminalProgress::report(std::string_view what, int64_t done, int64_t total
     print_error(line + "\n");
   }
   std::fflush(stderr);
+}
+
+void write_output(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) fail_output();
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0) fail_output();
 }
 
 void print_error(const std::string& text) {

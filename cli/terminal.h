@@ -58,6 +58,15 @@ class TerminalProgress {
   std::thread interrupts_;
 };
 
+/// The reader of standard output has gone, as `head` does when it has seen enough: nothing is wrong, and nobody
+/// is left to write for.
+struct ReaderGone {};
+
+/// Writes to standard output, in a buffer at first. Throws SystemError, or ReaderGone.
+void write_output(std::string_view text);
+/// Hands on what the buffer holds; throws as write_output does.
+void flush_output();
+
 /// Writes to standard error; a failure is ignored.
 void print_error(const std::string& text);
 

@@ -15,6 +15,7 @@
 #include "qdqbert/text/tokenizer.h"
 
 #include "cli/arguments.h"
+#include "cli/terminal.h"
 
 namespace qdqbert::cli {
 
@@ -73,15 +74,15 @@ class Output {
   void write(const std::string& text) {
     if (file_) {
       file_->write(text);
-    } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) {
-      fail<SystemError>("[tokenize] writing to standard output failed");
+    } else {
+      write_output(text);
     }
   }
   void close() {
     if (file_) {
       file_->commit();
-    } else if (std::fflush(stdout) != 0) {
-      fail<SystemError>("[tokenize] writing to standard output failed");
+    } else {
+      flush_output();
     }
   }
 

@@ -19,6 +19,9 @@ namespace qdqbert::cli {
 
 namespace {
 
+/// What a shell reports of a program that SIGPIPE ended.
+constexpr int kReaderGone = 128 + SIGPIPE;
+
 void print_help(std::span<const Verb> verbs) {
   fmt::print(
       "qdqbert {}: from a BERT checkpoint to a fast, trustworthy INT8 model.\n\nusage: qdqbert VERB "
@@ -91,9 +94,10 @@ int run_main(std::span<const Verb> verbs, int argc, char** argv) {
   };
   try {
     const int code = dispatch(verbs, argc, argv);
-    if (std::fflush(stdout) != 0)
-      fail<SystemError>("[output] writing to standard output failed: {}", std::strerror(errno));
+    flush_output();
     return code;
+  } catch (const ReaderGone&) {
+    return kReaderGone;
   } catch (const Interrupted&) {
     complain("interrupted; nothing half-written was left behind");
     return 1;
@@ -106,6 +110,10 @@ int run_main(std::span<const Verb> verbs, int argc, char** argv) {
   } catch (const SystemError& error) {  // a missing file, a full disk: what was handed in, not a defect
     complain(error.what());
     return 2;
+  } catch (const std::system_error& error) {  // fmt::print throws it
+    if (error.code() == std::errc::broken_pipe) return kReaderGone;
+    complain(error.what());
+    return 1;
   } catch (const std::bad_alloc&) {
     complain("out of memory");
     return 1;

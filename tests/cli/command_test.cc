@@ -2,6 +2,7 @@
 #include "tests/e2e/command.h"
 
 #include <algorithm>
+#include <csignal>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -34,6 +35,27 @@ TEST(CommandTest, HelpVersionAndMistakes) {
   EXPECT_EQ(unknown.code, 2);
   EXPECT_THAT(unknown.err, HasSubstr("unknown verb \"anser\"; there are qa"));
   EXPECT_EQ(std::count(unknown.err.begin(), unknown.err.end(), '\n'), 1);
+}
+
+// As in `qdqbert inspect ... | head`: the status is SIGPIPE's, and there is nothing to complain about.
+TEST(CommandTest, AReaderThatHasGoneEndsTheCommandQuietly) {
+  const ScratchDirectory scratch;
+  // More lines than the stream's buffer holds, and fewer: the write fails in their midst, and at the end.
+  for (const int lines : {1, 4000}) {
+    testing::CommandOptions options;
+    options.reader_gone = true;
+    std::string texts;
+    for (int i = 0; i < lines; ++i) texts += "Where was the treaty signed?\n";
+    write_file(scratch / "texts", texts);
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{"tokenize", kModel, "--input", scratch / "texts"},
+          std::vector<std::string>{"inspect", kModel}, std::vector<std::string>{"tokenize", "--help"}}) {
+      const auto result = run_command(words, options);
+      EXPECT_EQ(result.code, 128 + SIGPIPE) << words[0];
+      EXPECT_THAT(result.err, Not(HasSubstr("failed"))) << words[0];
+      EXPECT_THAT(result.err, Not(HasSubstr("cannot"))) << words[0];
+    }
+  }
 }
 
 // The loader names every shared library that it opens, at start and later.

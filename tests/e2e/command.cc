@@ -81,13 +81,22 @@ CommandResult run_command(const std::vector<std::string>& arguments, const Comma
   const std::string in = scratch / "in";
   write_file(in, options.input);
   posix_spawn_file_actions_addopen(&files, 0, in.c_str(), O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
+  int unread[2] = {-1, -1};
+  if (options.reader_gone) {
+    if (::pipe2(unread, O_CLOEXEC) != 0) fail<SystemError>("[test] pipe: {}", std::strerror(errno));
+    ::close(unread[0]);
+    write_file(out, "");
+    posix_spawn_file_actions_adddup2(&files, unread[1], 1);
+  } else {
+    posix_spawn_file_actions_addopen(&files, 1, out.c_str(), O_WRONLY | O_CREAT, 0600);
+  }
   posix_spawn_file_actions_addopen(&files, 2, err.c_str(), O_WRONLY | O_CREAT, 0600);
   const auto start = std::chrono::steady_clock::now();
   pid_t child = 0;
   std::optional<FileSizeLimit> limit(options.file_size_limit);
   const int error = posix_spawn(&child, words[0].c_str(), &files, nullptr, argv.data(), envp.data());
   posix_spawn_file_actions_destroy(&files);
+  if (options.reader_gone) ::close(unread[1]);
   if (error != 0) fail<SystemError>("[test] cannot start {}: {}", words[0], std::strerror(error));
   limit.reset();
   if (!options.interrupt_at.empty()) signal_when(child, SIGINT, options.interrupt_at, 0, err);

@@ -33,6 +33,7 @@ struct CommandOptions {
   std::string kill_at;
   double kill_delay = 0;
   std::string input;  ///< what stands on standard input
+  bool reader_gone = false;  ///< standard output is a pipe that nobody reads
 };
 
 /// Runs `qdqbert ARGUMENTS`.
