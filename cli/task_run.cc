@@ -275,7 +275,7 @@ class TaskRun {
     record.max_length = o_.data.max_seq_length;
     record.features = task_.feature_settings();
     record.command_line = o_.command_line;
-    if (!o_.run.do_eval && !o_.onnx.save_onnx) std::fputs(train::quantizer_summary(*model_).c_str(), stdout);
+    if (!o_.run.do_eval && !o_.onnx.save_onnx) show_quantizers();
     quantization_ = train::quantization_json(*model_, record);
     timed("save", [&] { save(); });
     log_info("Calibrated on {} samples in {}; saved in {}", record.samples,
@@ -295,9 +295,21 @@ class TaskRun {
     saved_ = true;
   }
 
+  void show_quantizers() const {
+    const auto quantizers = model_->named_quantizers();
+    const auto disabled = std::count_if(quantizers.begin(), quantizers.end(),
+                                        [](const auto& item) { return item.quantizer->disabled(); });
+    if (disabled == std::ssize(quantizers)) {
+      log_info("all {} quantizers are disabled: the model runs in float", disabled);
+      return;
+    }
+    std::fputs(train::quantizer_summary(*model_).c_str(), stdout);
+    if (disabled > 0) log_info("{} of {} quantizers are disabled", disabled, quantizers.size());
+  }
+
   void configure() {
     train::configure_model(*model_, o_.quant);
-    std::fputs(train::quantizer_summary(*model_).c_str(), stdout);
+    show_quantizers();
     if (!train::has_fixed_ranges(*model_))
       log_warning(
           "some quantizers have no range: they take it from each batch, so results depend on padding and on "

@@ -1,3 +1,5 @@
+#include <cstdio>
+
 #include "qdqbert/nn/block_cache.h"
 
 #include "cli/verb.h"
@@ -17,5 +19,7 @@ int main(int argc, char** argv) {
       {"lm", "masked and causal language modelling, next sentences, generated text", qdqbert::cli::run_lm},
   };
   qdqbert::nn::cache_large_tensors();
+  // In a file or a pipe, what is told on standard error stands where it belongs between lines of this.
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
   return qdqbert::cli::run_main(kVerbs, argc, argv);
 }

@@ -18,6 +18,10 @@ LogSink set_log_sink(LogSink sink);
 void log(LogLevel level, std::string_view line);
 
 template <class... Args>
+void log_debug(fmt::format_string<Args...> format, Args&&... args) {
+  log(LogLevel::kDebug, fmt::format(format, std::forward<Args>(args)...));
+}
+template <class... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {
   log(LogLevel::kInfo, fmt::format(format, std::forward<Args>(args)...));
 }

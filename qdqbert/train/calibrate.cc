@@ -65,7 +65,7 @@ int64_t collect_statistics(model::PreTrainedModel& model, const BatchSource& sou
     } else {
       quantizer.disable();
     }
-    log(LogLevel::kDebug, fmt::format("{:80}: {}", item.name, quantizer.to_string()));
+    log_debug("{:80}: {}", item.name, quantizer.to_string());
   }
   model.eval();
   const at::NoGradGuard no_grad;

@@ -44,13 +44,13 @@ void set_disabled(const std::vector<model::NamedQuantizer>& quantizers,
     if (!linear.empty() && ends_with(quantizers[i].name, "._input_quantizer"))
       for (const std::regex& pattern : patterns)
         if (std::regex_search(linear, pattern)) {
-          log_info("Warning: changing both quantizers of {:70} _disabled={}", linear, word);
+          log_debug("Warning: changing both quantizers of {:70} _disabled={}", linear, word);
           set(*quantizers[i].quantizer);
           set(*quantizers.at(i + 1).quantizer);
         }
     for (const std::regex& pattern : patterns)
       if (std::regex_search(quantizers[i].name, pattern)) {
-        log_info("Warning: changing {:50} _disabled={}", quantizers[i].name, word);
+        log_debug("Warning: changing {:50} _disabled={}", quantizers[i].name, word);
         set(*quantizers[i].quantizer);
       }
   }

@@ -201,15 +201,17 @@ TEST_F(QaTest, S17_RecalibrateWeightsPerTensor) {
   EXPECT_TRUE(scale_of(per_channel, {"layer.0", "intermediate", "weight"}).is_object());
 }
 
-// S22: the float model exports without a single Q or DQ.
 TEST_F(QaTest, LogLevelsLeaveLinesOut) {
-  for (const auto& [level, told] : {std::pair{"info", true}, std::pair{"warning", false}}) {
+  for (const auto& [level, summary, details] :
+       {std::tuple{"debug", true, true}, {"info", true, false}, {"warning", false, false}}) {
     const CommandResult result =
         qa(model_, scratch_ / "told", {"--quant-disable", "--save_onnx", "--log_level", level});
-    EXPECT_EQ(result.err.find("Warning: changing") != std::string::npos, told) << level;
+    EXPECT_EQ(result.err.find("quantizers are disabled") != std::string::npos, summary) << level;
+    EXPECT_EQ(result.err.find("Warning: changing") != std::string::npos, details) << level;
   }
 }
 
+// S22: the float model exports without a single Q or DQ.
 TEST_F(QaTest, S22_ExportFloat) {
   const Json facts = exported(model_, "onnx", {"--quant-disable"});
   EXPECT_EQ(nodes_of(facts, "QuantizeLinear"), 0);

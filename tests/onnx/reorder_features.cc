@@ -9,9 +9,9 @@
 
 namespace qdqbert::testing {
 
-void reorder_features(model::PreTrainedModel& model) {
+void reorder_features(model::PreTrainedModel& model, unsigned seed) {
   const at::NoGradGuard no_grad;
-  std::mt19937 engine(3);
+  std::mt19937 engine(seed);
   const auto shuffled = [&](int64_t count) {
     std::vector<int64_t> order(count);
     std::iota(order.begin(), order.end(), int64_t{0});
