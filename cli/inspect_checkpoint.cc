@@ -89,6 +89,20 @@ std::string sentence(const Json& record, std::initializer_list<std::array<const 
   return text;
 }
 
+std::string training_sentence(const Json& training) {
+  std::string text = sentence(training, {{"", "num_train_epochs", " epochs"},
+                                         {" of batches of ", "per_device_train_batch_size", ""},
+                                         {", learning rate ", "learning_rate", ""},
+                                         {" ", "lr_scheduler_type", ""},
+                                         {", seed ", "seed", ""}});
+  if (training.contains("data")) text += sentence(training["data"], {{", ", "file", ""}});
+  if (training.contains("distillation"))
+    text += sentence(
+        training["distillation"],
+        {{", teacher ", "teacher", ""}, {" (share ", "alpha", ""}, {", temperature ", "temperature", ")"}});
+  return text;
+}
+
 /// How the ranges and weights came about, of a quantization.json.
 std::string history_of(const Json& record) {
   std::string text;
@@ -100,19 +114,12 @@ std::string history_of(const Json& record) {
                                    {", ", "samples", " samples"},
                                    {" of ", "data_file", ""}}) +
             "\n";
-  if (const Json training = part("training"); training.is_object()) {
-    text += "  trained      " + sentence(training, {{"", "num_train_epochs", " epochs"},
-                                                    {" of batches of ", "per_device_train_batch_size", ""},
-                                                    {", learning rate ", "learning_rate", ""},
-                                                    {" ", "lr_scheduler_type", ""},
-                                                    {", seed ", "seed", ""}});
-    if (training.contains("data")) text += sentence(training["data"], {{", ", "file", ""}});
-    if (training.contains("distillation"))
-      text += sentence(
-          training["distillation"],
-          {{", teacher ", "teacher", ""}, {" (share ", "alpha", ""}, {", temperature ", "temperature", ")"}});
-    text += "\n";
-  }
+  if (const Json training = part("training"); training.is_object())
+    text += "  trained      " + training_sentence(training) + "\n";
+  if (const Json models = part("averaged"); models.is_array())
+    for (const Json& model : models)
+      text += fmt::format("  mean of      {}: {}\n", plain(model.value("model", Json("?"))),
+                          training_sentence(model.value("training", Json())));
   if (const Json scores = part("scores"); scores.is_object())
     for (const auto& [name, metrics] : scores.items()) {
       text += fmt::format("  scores       {}:", name);

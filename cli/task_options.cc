@@ -57,6 +57,9 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& r, TaskFileOptions& d
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
   parser.add("fp16", r.fp16, "products of training, evaluation and prediction in BF16, on a CPU");
   parser.add("bf16", r.bf16, "the same as --fp16");
+  parser.add_switch(
+      "fp64", r.fp64,
+      "evaluate and predict in 64 bits, slowly: what differs from FP32 then is FP32's rounding");
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
   parser.add_choice("log_level", r.log_level, {std::begin(kLogLevels), std::end(kLogLevels)},
@@ -130,6 +133,12 @@ void finish_options(TaskOptions& o, const std::string& verb, const Arguments& ar
     fail<UsageError>(
         "[{}] nothing to do: give --do_calib, --do_train, --do_eval, --do_predict or --save_onnx", verb);
   if (o.run.fp16 && o.run.bf16) fail<UsageError>("[{}] --fp16 and --bf16 exclude each other", verb);
+  if (o.run.fp64 && (o.run.fp16 || o.run.bf16 || o.run.do_train))
+    fail<UsageError>(
+        "[{}] --fp64 is for evaluation and prediction alone and excludes --fp16, --bf16 and --do_train",
+        verb);
+  if (o.run.fp64 && !o.run.do_eval && !o.run.do_predict)
+    fail<UsageError>("[{}] --fp64 needs --do_eval or --do_predict", verb);
   if (o.model.random_init && !o.model.model_name_or_path.empty())
     fail<UsageError>("[{}] --random_init and --model_name_or_path exclude each other", verb);
   if (!o.model.random_init && o.model.model_name_or_path.empty())

@@ -34,7 +34,7 @@ struct TaskRunOptions {
   bool do_train = false, do_calib = false, do_eval = false, do_predict = false;
   int64_t per_device_eval_batch_size = 8;
   int64_t seed = 42;
-  bool fp16 = false, bf16 = false;
+  bool fp16 = false, bf16 = false, fp64 = false;
   bool disable_dropout = false;
   bool calib_shuffle = true, calib_no_shuffle = false;
   int64_t num_calib_samples = 128;

@@ -426,8 +426,10 @@ class TaskRun {
   Json evaluate(TaskSplit split) {
     train::TaskData& data = data_of(split);
     timed(split == TaskSplit::kPrediction ? "predict" : "evaluate", [&] {
-      const auto products = o_.run.fp16 || o_.run.bf16 ? train::Products::kBf16 : train::Products::kFloat32;
-      train::run_over(*model_, data, o_.run.per_device_eval_batch_size, progress_.sink(), products, group());
+      const auto precision = o_.run.fp64                  ? train::Precision::kFloat64
+                             : o_.run.fp16 || o_.run.bf16 ? train::Precision::kBf16
+                                                          : train::Precision::kFloat32;
+      train::run_over(*model_, data, o_.run.per_device_eval_batch_size, progress_.sink(), precision, group());
     });
     Json metrics = Json::object();
     timed(std::string(name_of(split)) + "_answers", [&] {

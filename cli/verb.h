@@ -24,6 +24,7 @@ struct Verb {
 int run_main(std::span<const Verb> verbs, int argc, char** argv);
 
 int run_tokenize(const Arguments& arguments);
+int run_average(const Arguments& arguments);
 int run_inspect(const Arguments& arguments);
 int run_predict(const Arguments& arguments);
 int run_evaluate_onnx(const Arguments& arguments);

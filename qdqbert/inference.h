@@ -2,6 +2,7 @@
 #pragma once
 
 #include "qdqbert/engine/session.h"
+#include "qdqbert/io/average.h"
 #include "qdqbert/io/bert_config.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/safetensors.h"

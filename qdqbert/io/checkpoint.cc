@@ -7,6 +7,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/base/mapped_file.h"
+#include "qdqbert/io/element_types.h"
 #include "qdqbert/io/refuse.h"
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/io/torch_pickle.h"
@@ -99,10 +100,6 @@ fs::path weight_file_in(const fs::path& directory) {
           directory.string(), name);
   refuse("[checkpoint] {} has neither model.safetensors nor pytorch_model.bin, nor the index file of one",
          directory.string());
-}
-
-bool is_floating(DType dtype) {
-  return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
 
 DType element_type(SaveDType dtype) {

@@ -84,10 +84,22 @@ model::ModelOutputs unpacked(const std::string& bytes) {
   return outputs;
 }
 
+/// A float32 model in 64 bits, while this lives.
+class InFloat64 {
+ public:
+  explicit InFloat64(model::PreTrainedModel& model) : model_(model) { model_.to(at::kDouble); }
+  ~InFloat64() { model_.to(at::kFloat); }
+  InFloat64(const InFloat64&) = delete;
+  InFloat64& operator=(const InFloat64&) = delete;
+
+ private:
+  model::PreTrainedModel& model_;
+};
+
 }  // namespace
 
 void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size, const ProgressSink& progress,
-              Products products, ProcessGroup* group) {
+              Precision precision, ProcessGroup* group) {
   const bool by_length = has_fixed_ranges(model) && data.pads_right();
   std::vector<int64_t> order(static_cast<size_t>(data.size()));
   std::iota(order.begin(), order.end(), int64_t{0});
@@ -97,7 +109,9 @@ void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size,
   model.eval();
   const at::NoGradGuard no_grad;
   std::optional<nn::Bf16Autocast> autocast;
-  if (products == Products::kBf16) autocast.emplace();
+  if (precision == Precision::kBf16) autocast.emplace();
+  std::optional<InFloat64> widened;
+  if (precision == Precision::kFloat64) widened.emplace(model);
   data.begin_evaluation(/*padded=*/!by_length);
   const std::vector<EvaluationBatch> batches = batches_of(data, order, batch_size, by_length);
   const size_t ranks = group ? static_cast<size_t>(group->size()) : 1;

@@ -47,12 +47,12 @@ class TaskData : public TrainingData {
 /// Runs the model over all samples and lets `data` collect. With fixed ranges, and padding on the right,
 /// samples are grouped by length, padded to the longest of a batch only and as many at a time as fill
 /// batch_size rows of full width. Otherwise batches are as the original's: in order, batch_size samples,
-/// padded to the samples' width. kBf16 takes products in BF16 (nn/autocast.h).
+/// padded to the samples' width. kFloat64 converts the model and back, which is exact.
 ///
 /// With a group each rank runs every size-th of these batches and all collect all outputs, in the order and
 /// with the bits of one process.
 void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size,
-              const ProgressSink& progress = {}, Products products = Products::kFloat32,
+              const ProgressSink& progress = {}, Precision precision = Precision::kFloat32,
               ProcessGroup* group = nullptr);
 
 /// Rows of tokens as int64 tensors [rows, width].

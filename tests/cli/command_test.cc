@@ -11,6 +11,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/base/sha256.h"
+#include "qdqbert/io/checkpoint.h"
 
 #include "tests/support/golden.h"
 
@@ -27,7 +28,7 @@ const std::string kModel = QDQBERT_SOURCE_DIR "/models/minilm-l6-squad";
 TEST(CommandTest, HelpVersionAndMistakes) {
   const auto help = run_command({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* verb : {"qa", "tokenize", "inspect", "predict", "evaluate-onnx", "bench"})
+  for (const char* verb : {"qa", "tokenize", "inspect", "average", "predict", "evaluate-onnx", "bench"})
     EXPECT_THAT(help.out, HasSubstr(verb));
   EXPECT_THAT(run_command({"--version"}).out, ::testing::StartsWith("qdqbert "));
   EXPECT_EQ(run_command({}).code, 2);
@@ -63,7 +64,7 @@ TEST(CommandTest, LightVerbsStartAtOnceAndNeverLoadLibTorch) {
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"tokenize", "--help"}, std::vector<std::string>{"inspect", kModel},
         std::vector<std::string>{"predict", "--help"}, std::vector<std::string>{"bench", "--help"},
-        std::vector<std::string>{"evaluate-onnx", "--help"}}) {
+        std::vector<std::string>{"average", "--help"}, std::vector<std::string>{"evaluate-onnx", "--help"}}) {
     testing::CommandOptions options;
     options.environment = {{"LD_DEBUG", "files"}};
     const auto traced = run_command(words, options);
@@ -103,6 +104,47 @@ TEST(InspectTest, TrainedCheckpointTellsItsHistory) {
               HasSubstr("trained      0.5 epochs of batches of 32, learning rate 0.0001 linear, seed 43"));
   EXPECT_THAT(read_file(directory + "/README.md"),
               HasSubstr(sha256(read_file(directory + "/model.safetensors"))));
+}
+
+// The mean of a model and itself is that model, in FP32; its history names both.
+TEST(AverageTest, WritesAModelThatInspectUnderstands) {
+  const ScratchDirectory scratch;
+  const std::string model = kModel + "-qat", mean = scratch / "mean";
+  const auto result = run_command({"average", "--models", model, model, "--output_dir", mean});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("Mean of 2 models"));
+  EXPECT_THAT(result.err, Not(HasSubstr("ranges differ")));
+  const io::Checkpoint before = io::Checkpoint::open(model), after = io::Checkpoint::open(mean);
+  ASSERT_EQ(before.tensors().size(), after.tensors().size());
+  for (const io::NamedTensor& item : before.tensors())
+    EXPECT_EQ(to_float32(item.tensor), to_float32(after.at(item.name))) << item.name;
+  const auto facts = run_command({"inspect", mean});
+  ASSERT_EQ(facts.code, 0) << facts.err;
+  EXPECT_THAT(facts.out, HasSubstr("quantizers   120, 120 with a range"));
+  EXPECT_THAT(facts.out, HasSubstr("mean of      minilm-l6-squad-qat: 0.5 epochs"));
+  EXPECT_EQ(run_command({"tokenize", mean}).code, 0);
+}
+
+TEST(AverageTest, RefusesWhatCannotBeAveraged) {
+  const ScratchDirectory scratch;
+  const std::string model = kModel + "-qat", out = scratch / "out";
+  const auto refused = [&](const std::vector<std::string>& words, const std::string& sentence) {
+    const auto result = run_command(words);
+    EXPECT_EQ(result.code, 2) << sentence;
+    EXPECT_THAT(result.err, HasSubstr(sentence));
+    EXPECT_FALSE(std::filesystem::exists(out));
+  };
+  refused({"average", "--models", model, "--output_dir", out}, "two directories at least");
+  refused({"average", "--models", model, kModel, "--output_dir", out}, "not trainings of one model");
+  refused({"average", "--models", model, model, "--output_dir", model}, "is one of the models");
+  refused({"average", "--models", model, scratch / "none", "--output_dir", out}, "none");
+  refused({"average", "--models", model, model, "--output_dir", out, "--save_dtype", "f8"}, "f8");
+  std::filesystem::copy(model, scratch / "other");
+  Json config = read_json(scratch / "other/config.json");
+  config["num_attention_heads"] = 6;
+  write_file(scratch / "other/config.json", dump_json(config, {}));
+  refused({"average", "--models", model, scratch / "other", "--output_dir", out},
+          "num_attention_heads is 12 in the first, 6 in the second");
 }
 
 TEST(InspectTest, OnnxFiles) {

@@ -386,6 +386,26 @@ TEST_F(QaTest, HalfPrecisionFlagsEvaluateInBf16) {
   EXPECT_NE(fp16, exact);
 }
 
+// Another rounding, hardly another answer; and the model is itself again afterwards.
+TEST_F(QaTest, Fp64EvaluatesInSixtyFourBits) {
+  const auto scores = [&](const std::string& name, std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--do_eval", "--quant-disable", "--save_onnx", "--validation_file", squad_});
+    qa(model_, scratch_ / name, flags);
+    return read_json(scratch_ / (name + "/eval_nbest_predictions.json"));
+  };
+  const Json single = scores("fp32", {}), wide = scores("fp64", {"--fp64"});
+  EXPECT_NE(wide, single);
+  for (const auto& [id, answers] : single.items())
+    EXPECT_NEAR(answers.at(0).at("probability").get<double>(),
+                wide.at(id).at(0).at("probability").get<double>(), 1e-4)
+        << id;
+  EXPECT_EQ(read_file(scratch_ / "fp32/model.onnx"), read_file(scratch_ / "fp64/model.onnx"));
+  EXPECT_EQ(run_command({"qa", "--model_name_or_path", model_, "--output_dir", scratch_ / "no", "--fp64",
+                         "--save_onnx"})
+                .code,
+            2);
+}
+
 // An encoder without a head: calibrated on texts, exported with what else is asked for, and answering by
 // itself.
 TEST_F(QaTest, EmbedMakesAnEncoderThatPredictUnderstands) {

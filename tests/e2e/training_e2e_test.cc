@@ -385,6 +385,7 @@ TEST_F(TrainingTest, BadInput) {
   refused({"--lr_scheduler_type", "zigzag"}, "zigzag");
   refused({"--distill_alpha", "0.5"}, "--teacher");
   refused({"--freeze_amax_after", "0.5"}, "--learn-amax");
+  refused({"--fp64"}, "--do_train");
   refused({"--learn-amax", "--quant-disable"}, "exclude each other");
   refused({"--freeze", "."}, "every parameter is frozen");
   refused({"--per_device_train_batch_size", "4000", "--dataloader_drop_last"}, "--dataloader_drop_last");

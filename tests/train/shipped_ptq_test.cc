@@ -118,11 +118,11 @@ std::vector<std::string> recorded_answers(const std::string& name,
 }
 
 tasks::SquadEvaluation evaluation_of(model::PreTrainedModel& model, const testing::ShippedQuestions& shipped,
-                                     train::Products products = train::Products::kFloat32) {
+                                     train::Precision precision = train::Precision::kFloat32) {
   constexpr int64_t kBatch = 16;
   nn::cache_large_tensors();
   train::SquadData data(shipped.examples, shipped.features, {}, true);
-  train::run_over(model, data, kBatch, {}, products);
+  train::run_over(model, data, kBatch, {}, precision);
   return data.evaluation();
 }
 
@@ -146,7 +146,7 @@ TEST(ShippedPtq, ScoresWithBf16ProductsAreTheReferences) {
   const auto shipped = testing::shipped_questions(1000);
   for (const char* name : {"fp32", "percentile-99.999"}) {
     const auto model = testing::shipped_model(name == std::string("fp32") ? "" : name);
-    const auto answers = answers_of(evaluation_of(*model, shipped, train::Products::kBf16));
+    const auto answers = answers_of(evaluation_of(*model, shipped, train::Precision::kBf16));
     const auto theirs = recorded_answers(name, shipped.examples);
     const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, answers, theirs);
     std::printf(
@@ -165,10 +165,10 @@ class ScoreOfMethod : public ::testing::TestWithParam<std::string> {};
 // answers with max.
 TEST_P(ScoreOfMethod, EqualsTheReferencesByTheNoiseRule) {
   const auto shipped = testing::shipped_questions(1000);
-  const auto precise = testing::shipped_model(GetParam());
-  precise->to(at::kDouble);
-  const auto ours = evaluation_of(*testing::shipped_model(GetParam()), shipped);
-  const auto answers = answers_of(ours), again = answers_of(evaluation_of(*precise, shipped)),
+  const auto model = testing::shipped_model(GetParam());
+  const auto ours = evaluation_of(*model, shipped);
+  const auto answers = answers_of(ours),
+             again = answers_of(evaluation_of(*model, shipped, train::Precision::kFloat64)),
              theirs = recorded_answers(GetParam(), shipped.examples);
   const double floor = tasks::share_of_differing_answers(answers, again),
                found = tasks::share_of_differing_answers(answers, theirs);
