@@ -78,16 +78,14 @@ int run_average(const Arguments& arguments) {
   std::string output, save_dtype = "f32";
   ArgumentParser parser(
       "average", "--models A B [C ...] --output_dir D",
-      "Writes the mean of the weights of several trainings of one model. Train two or three times from the "
-      "same\n"
-      "checkpoint, with other seeds, and average: the mean is as fast as one of them, and often scores "
-      "better than\n"
-      "each, in float and quantized. For quantized models begin all trainings with one calibrated directory, "
-      "so that\n"
-      "they share their ranges. Example:\n\n"
-      "  qdqbert qa --model_name_or_path calibrated --do_train ... --seed 43 --output_dir run43\n"
-      "  qdqbert qa --model_name_or_path calibrated --do_train ... --seed 44 --output_dir run44\n"
-      "  qdqbert average --models run43 run44 --output_dir mean");
+      "Writes the mean of the weights of several trainings that descend from one checkpoint. The mean is as "
+      "fast as\n"
+      "one of them and can score better than each, in float and quantized, above all when they differ in "
+      "more than\n"
+      "the seed: in their teachers, in how long they were trained before. Look at the score. Example:\n\n"
+      "  qdqbert qa --model_name_or_path calibrated_a --do_train ... --teacher float_a --output_dir run_a\n"
+      "  qdqbert qa --model_name_or_path calibrated_b --do_train ... --teacher float_b --output_dir run_b\n"
+      "  qdqbert average --models run_a run_b --output_dir mean");
   parser.add("models", models, "directories of checkpoints with equal names and shapes of tensors");
   parser.add("output_dir", output, "directory for the mean, with configuration and tokenizer of the first");
   parser.add("save_dtype", save_dtype, "type of the saved weights: f32, f16 or bf16");
@@ -119,10 +117,7 @@ int run_average(const Arguments& arguments) {
       return to_float32(checkpoint.at(item.name)) != mean;
     });
   }
-  if (differing > 0)
-    log_warning(
-        "{} ranges differ between the models; the mean has their means (one calibration for all is better)",
-        differing);
+  if (differing > 0) log_info("{} ranges differ between the models; the mean has their means", differing);
   io::save_checkpoint(output, views, config, options);
   text::Tokenizer::from_directory(models[0]).save(output);
   if (const fs::path facts = fs::path(models[0]) / "quantization.json"; fs::exists(facts))
