@@ -117,9 +117,11 @@ std::string history_of(const Json& record) {
   if (const Json training = part("training"); training.is_object())
     text += "  trained      " + training_sentence(training) + "\n";
   if (const Json models = part("averaged"); models.is_array())
-    for (const Json& model : models)
-      text += fmt::format("  mean of      {}: {}\n", plain(model.value("model", Json("?"))),
-                          training_sentence(model.value("training", Json())));
+    for (const Json& model : models) {
+      const std::string how = training_sentence(model.value("training", Json()));
+      text += fmt::format("  mean of      {}{}{}\n", plain(model.value("model", Json("?"))),
+                          how.empty() ? "" : ": ", how);
+    }
   if (const Json scores = part("scores"); scores.is_object())
     for (const auto& [name, metrics] : scores.items()) {
       text += fmt::format("  scores       {}:", name);
