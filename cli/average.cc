@@ -44,20 +44,28 @@ void require_same_model(const fs::path& first, const fs::path& other) {
              first.string(), other.string(), key, text(a, key), text(b, key));
 }
 
-/// quantization.json of the first model, with the ranges of the mean.
-Json described(Json json, const std::vector<io::OwnedNamedTensor>& tensors,
-               const std::vector<std::string>& models) {
+/// quantization.json of a model; an empty object where there is none. Throws InputError for other JSON.
+Json record_of(const fs::path& model) {
+  const fs::path path = model / "quantization.json";
+  if (!fs::exists(path)) return Json::object();
+  Json record = read_json(path);
+  if (!record.is_object()) fail("[average] {} holds no JSON object", path.string());
+  return record;
+}
+
+/// That of the first model, with the ranges of the mean and the trainings of all.
+Json described(const std::vector<std::string>& models, const std::vector<Json>& records,
+               const std::vector<io::OwnedNamedTensor>& tensors) {
+  Json json = records[0];
   for (const char* of_one : {"command_line", "training"}) json.erase(of_one);
   json["averaged"] = Json::array();
-  for (const std::string& model : models) {
-    const fs::path facts = fs::path(model) / "quantization.json";
-    const Json own = fs::exists(facts) ? read_json(facts) : Json::object();
-    json["averaged"].push_back(
-        {{"model", fs::canonical(model).filename().string()}, {"training", own.value("training", Json())}});
-  }
+  for (size_t i = 0; i < models.size(); ++i)
+    json["averaged"].push_back({{"model", fs::canonical(models[i]).filename().string()},
+                                {"training", records[i].value("training", Json())}});
   json["scores"] = Json::object();
   for (Json& item : json["quantizers"]) {
-    const std::string name = item.at("name").get<std::string>() + "._amax";
+    if (!item.is_object() || !item.contains("name") || !item["name"].is_string()) continue;
+    const std::string name = item["name"].get<std::string>() + "._amax";
     const auto found = std::ranges::find(tensors, name, &io::OwnedNamedTensor::name);
     if (found == tensors.end()) continue;
     const std::vector<float> values = to_float32(found->tensor.view());
@@ -96,10 +104,12 @@ int run_average(const Arguments& arguments) {
   const io::SaveOptions options{io::parse_save_dtype(save_dtype)};
 
   std::vector<io::Checkpoint> checkpoints;
+  std::vector<Json> records;
   for (const std::string& model : models) {
     if (fs::exists(output) && fs::exists(model) && fs::equivalent(model, output))
       fail<UsageError>("[average] --output_dir {} is one of the models; give another directory", output);
     checkpoints.push_back(io::Checkpoint::open(model));
+    records.push_back(record_of(model));
   }
   const io::BertConfig config = io::read_config(fs::path(models[0]) / "config.json");
   for (const std::string& model : models) require_same_model(models[0], model);
@@ -120,9 +130,12 @@ int run_average(const Arguments& arguments) {
   if (differing > 0) log_info("{} ranges differ between the models; the mean has their means", differing);
   io::save_checkpoint(output, views, config, options);
   text::Tokenizer::from_directory(models[0]).save(output);
-  if (const fs::path facts = fs::path(models[0]) / "quantization.json"; fs::exists(facts))
-    write_file(fs::path(output) / "quantization.json",
-               dump_json(described(read_json(facts), tensors, models), kStyle));
+  const fs::path facts = fs::path(output) / "quantization.json";
+  if (records[0].empty()) {
+    fs::remove(facts);  // of what was there before
+  } else {
+    write_file(facts, dump_json(described(models, records, tensors), kStyle));
+  }
   fmt::print("Mean of {} models, {} numbers each, in {}\n", models.size(), parameters, output);
   return 0;
 }

@@ -118,6 +118,7 @@ std::string history_of(const Json& record) {
     text += "  trained      " + training_sentence(training) + "\n";
   if (const Json models = part("averaged"); models.is_array())
     for (const Json& model : models) {
+      if (!model.is_object()) continue;
       const std::string how = training_sentence(model.value("training", Json()));
       text += fmt::format("  mean of      {}{}{}\n", plain(model.value("model", Json("?"))),
                           how.empty() ? "" : ": ", how);

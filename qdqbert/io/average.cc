@@ -1,7 +1,6 @@
 #include "qdqbert/io/average.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/io/element_types.h"

@@ -107,6 +107,17 @@ TEST(InspectTest, TrainedCheckpointTellsItsHistory) {
               HasSubstr(sha256(read_file(directory + "/model.safetensors"))));
 }
 
+TEST(InspectTest, TellsOneTraining) {
+  const ScratchDirectory scratch;
+  std::filesystem::copy(kModel + "-qat", scratch / "model");
+  Json record = read_json(scratch / "model/quantization.json");
+  record["training"] = record.at("averaged").at(0).at("training");
+  record.erase("averaged");
+  write_file(scratch / "model/quantization.json", dump_json(record, {}));
+  EXPECT_THAT(run_command({"inspect", scratch / "model"}).out,
+              HasSubstr("trained      0.5 epochs of batches of 32, learning rate 0.0001 linear, seed 43"));
+}
+
 // The mean of a model and itself is that model, in FP32; its history names both.
 TEST(AverageTest, WritesAModelThatInspectUnderstands) {
   const ScratchDirectory scratch;
@@ -141,6 +152,14 @@ TEST(AverageTest, RefusesWhatCannotBeAveraged) {
   refused({"average", "--models", model, scratch / "none", "--output_dir", out}, "none");
   refused({"average", "--models", model, model, "--output_dir", out, "--save_dtype", "f8"}, "f8");
   std::filesystem::copy(model, scratch / "other");
+  write_file(scratch / "other/quantization.json", "[1]");
+  refused({"average", "--models", model, scratch / "other", "--output_dir", out}, "holds no JSON object");
+  write_file(scratch / "other/quantization.json", R"({"quantizers": [1, {"name": 2}], "training": 3})");
+  EXPECT_EQ(
+      run_command({"average", "--models", scratch / "other", model, "--output_dir", scratch / "odd"}).code,
+      0);
+  write_file(scratch / "odd/quantization.json", R"({"averaged": [1, {"model": 2, "training": "x"}]})");
+  EXPECT_EQ(run_command({"inspect", scratch / "odd"}).code, 0);
   Json config = read_json(scratch / "other/config.json");
   config["num_attention_heads"] = 6;
   write_file(scratch / "other/config.json", dump_json(config, {}));
