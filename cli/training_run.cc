@@ -16,6 +16,17 @@ namespace qdqbert::cli {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// What a training may have written when it is killed before its first checkpoint.
+bool holds_only_traces(const fs::path& output) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(output))
+    if (entry.path().filename() != "runs" && entry.path().filename() != "training_report.html") return false;
+  return !fs::is_empty(output);
+}
+
+}  // namespace
+
 std::optional<fs::path> checkpoint_to_resume(const fs::path& output, const TrainingFlags& flags,
                                              bool overwrite) {
   if (flags.resume_from_checkpoint) {
@@ -40,6 +51,8 @@ std::optional<fs::path> checkpoint_to_resume(const fs::path& output, const Train
         "{} is there, so training goes on from it; to begin anew give another --output_dir or "
         "--overwrite_output_dir",
         last->string());
+  } else if (holds_only_traces(output)) {
+    log_info("{}: an earlier run ended before its first checkpoint; training begins anew", output.string());
   } else if (!fs::is_empty(output)) {
     fail<UsageError>(
         "[output_dir] {} exists and is not empty, and holds no checkpoint to go on from; give "

@@ -1,6 +1,7 @@
 // Training as a person runs it: the documented scenarios, resuming after kills, distillation, guard rails,
 // bad input.
 #include <cstdlib>
+#include <fstream>
 #include <random>
 
 #include <fmt/format.h>
@@ -219,6 +220,23 @@ TEST_F(TrainingTest, KilledRunsGoOn) {
   EXPECT_GT(resumed, 0);
   EXPECT_EQ(traces_of(whole), traces_of(broken));
   EXPECT_TRUE(bytes_of(whole) == bytes_of(broken)) << "weights differ";
+}
+
+// What a kill before the first checkpoint leaves behind does not stand in the way of the same command; files
+// of others do.
+TEST_F(TrainingTest, KilledBeforeTheFirstCheckpointBeginsAnew) {
+  const fs::path output = fs::path(scratch_.path()) / "early";
+  fs::create_directories(output / "runs");
+  std::ofstream(output / "runs" / "events.out.tfevents.1") << "x";
+  const Words flags = {"--quant-disable", "--max_steps", "1"};
+  const CommandResult again = train(model_, output, flags);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("ended before its first checkpoint"));
+
+  const fs::path others = fs::path(scratch_.path()) / "others";
+  fs::create_directories(others / "runs");
+  std::ofstream(others / "thesis.txt") << "x";
+  EXPECT_EQ(train(model_, others, flags).code, 2);
 }
 
 TEST_F(TrainingTest, InterruptLeavesACheckpoint) {
