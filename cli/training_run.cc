@@ -22,7 +22,7 @@ namespace {
 bool holds_only_traces(const fs::path& output) {
   for (const fs::directory_entry& entry : fs::directory_iterator(output))
     if (entry.path().filename() != "runs" && entry.path().filename() != "training_report.html") return false;
-  return !fs::is_empty(output);
+  return true;
 }
 
 }  // namespace
@@ -51,14 +51,14 @@ std::optional<fs::path> checkpoint_to_resume(const fs::path& output, const Train
         "{} is there, so training goes on from it; to begin anew give another --output_dir or "
         "--overwrite_output_dir",
         last->string());
-  } else if (holds_only_traces(output)) {
-    log_info("{}: an earlier run ended before its first checkpoint; training begins anew", output.string());
-  } else if (!fs::is_empty(output)) {
+  } else if (!holds_only_traces(output)) {
     fail<UsageError>(
         "[output_dir] {} exists and is not empty, and holds no checkpoint to go on from; give "
         "--overwrite_output_dir "
         "to write into it all the same",
         output.string());
+  } else if (!fs::is_empty(output)) {
+    log_info("{}: an earlier run ended before its first checkpoint; training begins anew", output.string());
   }
   return last;
 }

@@ -1,13 +1,13 @@
 // Training as a person runs it: the documented scenarios, resuming after kills, distillation, guard rails,
 // bad input.
 #include <cstdlib>
-#include <fstream>
 #include <random>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "qdqbert/base/file.h"
 #include "qdqbert/io/safetensors.h"
 
 #include "tests/e2e/command.h"
@@ -227,7 +227,7 @@ TEST_F(TrainingTest, KilledRunsGoOn) {
 TEST_F(TrainingTest, KilledBeforeTheFirstCheckpointBeginsAnew) {
   const fs::path output = fs::path(scratch_.path()) / "early";
   fs::create_directories(output / "runs");
-  std::ofstream(output / "runs" / "events.out.tfevents.1") << "x";
+  write_file(output / "runs/events.out.tfevents.1", "x");
   const Words flags = {"--quant-disable", "--max_steps", "1"};
   const CommandResult again = train(model_, output, flags);
   EXPECT_EQ(again.code, 0) << again.err;
@@ -235,7 +235,7 @@ TEST_F(TrainingTest, KilledBeforeTheFirstCheckpointBeginsAnew) {
 
   const fs::path others = fs::path(scratch_.path()) / "others";
   fs::create_directories(others / "runs");
-  std::ofstream(others / "thesis.txt") << "x";
+  write_file(others / "thesis.txt", "x");
   EXPECT_EQ(train(model_, others, flags).code, 2);
 }
 
