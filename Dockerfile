@@ -3,5 +3,5 @@ FROM debian:12
 RUN apt-get update && apt-get install -y --no-install-recommends make ca-certificates && rm -rf /var/lib/apt/lists/*
 WORKDIR /qdqbert
 COPY . .
-RUN make build
+RUN make command
 CMD ["make", "demo"]

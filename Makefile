@@ -2,7 +2,7 @@
 BUILD ?= build
 JOBS  ?= $(shell nproc)
 
-.PHONY: help setup build demo test bench format lint clean
+.PHONY: help setup configured build command demo test bench format lint clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -10,12 +10,17 @@ help: ## this list
 setup: ## install the system packages that are missing
 	@scripts/setup
 
-build: setup ## compile everything into build/
+configured: setup
 	@cmake --preset release >$(BUILD).configure.log 2>&1 || { cat $(BUILD).configure.log; exit 1; }
 	@rm -f $(BUILD).configure.log
+
+command: configured ## compile build/bin/qdqbert without tests and benchmarks
+	@cmake --build $(BUILD) -j $(JOBS) --target qdqbert qdqbert_train_program
+
+build: configured ## compile everything into build/, tests included
 	@cmake --build $(BUILD) -j $(JOBS)
 
-demo: build ## calibrate, score, export and run the shipped model; ends with a table
+demo: command ## build the command; calibrate, score, export and run the shipped model; ends with a table
 	@scripts/demo
 
 test: build ## build, then run every test but the long ones
