@@ -168,8 +168,11 @@ class TaskRun {
       model::LoadedModel loaded =
           model::load_model(task_.class_name(), directory, defaults, load_options, configure);
       model_ = loaded.model;
-      for (const std::string& line : io::describe(loaded.report, task_.class_name(), directory.string()))
+      for (const std::string& line : io::warnings(loaded.report, task_.class_name(), directory.string()))
         log_warning("{}", line);
+      if (!loaded.report.ranges.empty())
+        log_info("{} quantization ranges were loaded from {}", loaded.report.ranges.size(),
+                 directory.string());
     }
     tokenizer_ = text::Tokenizer::from_path(resolve(o_.model.tokenizer_name));
     const auto rows = static_cast<int64_t>(tokenizer_->vocabulary().size());

@@ -140,7 +140,7 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   return plan;
 }
 
-std::vector<std::string> describe(const LoadReport& report, std::string_view class_name,
+std::vector<std::string> warnings(const LoadReport& report, std::string_view class_name,
                                   std::string_view where) {
   std::vector<std::string> lines;
   if (!report.unexpected.empty())
@@ -165,8 +165,6 @@ std::vector<std::string> describe(const LoadReport& report, std::string_view cla
         "predicts.",
         class_name, where, list));
   }
-  if (!report.ranges.empty())
-    lines.push_back(fmt::format("{} quantization ranges were loaded from {}.", report.ranges.size(), where));
   return lines;
 }
 

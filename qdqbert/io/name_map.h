@@ -62,9 +62,9 @@ std::string modern_name(const std::string& name);
 LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& model,
                    bool ignore_mismatched_sizes = false);
 
-/// The warnings that the original would give about the report, one string each, and a line about loaded
-/// ranges. `where` is the checkpoint's path or name.
-std::vector<std::string> describe(const LoadReport& report, std::string_view class_name,
+/// The warnings that the original would give about the report, one string each. `where` is the checkpoint's
+/// path or name.
+std::vector<std::string> warnings(const LoadReport& report, std::string_view class_name,
                                   std::string_view where);
 
 }  // namespace qdqbert::io

@@ -88,15 +88,14 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
 
 TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
   if (resume_from) restore(*resume_from);
-  log_info(
-      "Training on {} samples: {} passes, {} a batch, {} batches a step, {} optimizer steps, {} trained "
-      "numbers",
-      plan_.samples, options_.max_steps > 0 ? static_cast<double>(plan_.epochs) : options_.num_train_epochs,
-      options_.batch_size, options_.accumulation_steps, plan_.max_steps, [&] {
-        int64_t count = 0;
-        for (const nn::NamedTensor& item : parameters_) count += item.tensor.numel();
-        return count;
-      }());
+  const int64_t parameters =
+      std::accumulate(parameters_.begin(), parameters_.end(), int64_t{0},
+                      [](int64_t sum, const nn::NamedTensor& item) { return sum + item.tensor.numel(); });
+  log_info("Training on {} samples: {} steps of {}, {:.2g} passes; {:.1f} million parameters learn",
+           plan_.samples, plan_.max_steps, options_.global_batch_size() * options_.accumulation_steps,
+           static_cast<double>(plan_.max_steps * options_.accumulation_steps) /
+               static_cast<double>(plan_.batches_per_epoch),
+           static_cast<double>(parameters) / 1e6);
   for (TrainingObserver* observer : hooks_.observers) observer->on_start(state_, plan_);
   const auto start = Clock::now();
   const int64_t first_step = state_.global_step;

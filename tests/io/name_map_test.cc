@@ -117,11 +117,11 @@ TEST(NameMapTest, TwoSpellingsOfOneTensor) {
   EXPECT_THROW(plan_load(checkpoint({{"bert.a.gamma", {4}}, {"bert.a.weight", {4}}}), kHead), InputError);
 }
 
-TEST(NameMapTest, DescribesTheReport) {
+TEST(NameMapTest, WarnsOfWhatDoesNotFit) {
   const LoadReport report{
       {"qa_outputs.bias", "qa_outputs.weight"}, {"cls.bias"}, {{"w", {2}, {3}}}, {"q._amax"}};
-  const auto lines = describe(report, "QDQBertForQuestionAnswering", "some/where");
-  ASSERT_EQ(lines.size(), 4u);
+  const auto lines = warnings(report, "QDQBertForQuestionAnswering", "some/where");
+  ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(
       lines[0].find("Some weights of the model checkpoint at some/where were not used when initializing "
                     "QDQBertForQuestionAnswering: ['cls.bias']"),
@@ -132,7 +132,7 @@ TEST(NameMapTest, DescribesTheReport) {
           "some/where and are newly initialized: ['qa_outputs.bias', 'qa_outputs.weight']"),
       0u);
   EXPECT_NE(lines[2].find("w: [2] in the checkpoint, [3] in the model"), std::string::npos);
-  EXPECT_TRUE(describe({}, "X", "y").empty());
+  EXPECT_TRUE(warnings({{}, {}, {}, {"q._amax"}}, "X", "y").empty());
 }
 
 }  // namespace
