@@ -10,6 +10,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/base/log.h"
+#include "qdqbert/io/range_json.h"
 #include "qdqbert/text/tokenizer.h"
 
 #include "cli/arguments.h"
@@ -69,12 +70,7 @@ Json described(const std::vector<std::string>& models, const std::vector<Json>& 
     const auto found = std::ranges::find(tensors, name, &io::OwnedNamedTensor::name);
     if (found == tensors.end()) continue;
     const std::vector<float> values = to_float32(found->tensor.view());
-    if (values.size() == 1) {
-      item["amax"] = values[0];
-    } else if (!values.empty()) {
-      const auto [low, high] = std::ranges::minmax(values);
-      item["amax"] = {{"min", low}, {"max", high}, {"count", values.size()}};
-    }
+    if (!values.empty()) item["amax"] = io::range_json(values);
   }
   return json;
 }

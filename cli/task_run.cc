@@ -394,9 +394,9 @@ class TaskRun {
 
   train::TrainingWatch::Places watch_places() const {
     train::TrainingWatch::Places places;
-    places.page = output_ / "training_report.html";
+    places.page = output_ / kReportFile;
     if (training_.report_to != "none")
-      places.events = training_.logging_dir ? fs::path(*training_.logging_dir) : output_ / "runs";
+      places.events = training_.logging_dir ? fs::path(*training_.logging_dir) : output_ / kEventsFolder;
     return places;
   }
   std::vector<std::pair<std::string, std::string>> watch_facts() const {

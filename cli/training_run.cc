@@ -21,7 +21,7 @@ namespace {
 // What a training may have written when it is killed before its first checkpoint.
 bool holds_only_traces(const fs::path& output) {
   for (const fs::directory_entry& entry : fs::directory_iterator(output))
-    if (entry.path().filename() != "runs" && entry.path().filename() != "training_report.html") return false;
+    if (entry.path().filename() != kEventsFolder && entry.path().filename() != kReportFile) return false;
   return true;
 }
 

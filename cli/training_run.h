@@ -16,6 +16,10 @@
 
 namespace qdqbert::cli {
 
+/// What a training writes into its output directory before its first checkpoint: the page to look at, and
+/// TensorBoard's event files where --logging_dir names no other place.
+inline constexpr const char *kReportFile = "training_report.html", *kEventsFolder = "runs";
+
 /// Specification 4.6 step 2, before anything is loaded: the checkpoint to go on from, nullopt for a run from
 /// the beginning. Throws UsageError when `output` holds files but no checkpoint and `overwrite` is not set;
 /// with it, checkpoints of an earlier run are removed.

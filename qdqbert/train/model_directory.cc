@@ -4,6 +4,7 @@
 
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/sha256.h"
+#include "qdqbert/io/range_json.h"
 #include "qdqbert/version.h"
 
 namespace qdqbert::train {
@@ -20,12 +21,9 @@ Json quantizer_json(const std::string& name, const nn::TensorQuantizer& quantize
   json["calibrator"] = quantizer.calibrator() ? Json(quantizer.calibrator()->class_name()) : Json();
   if (!quantizer.has_amax()) {
     json["amax"] = "dynamic";
-  } else if (quantizer.amax().numel() == 1) {
-    json["amax"] = quantizer.amax().item<float>();
   } else {
-    json["amax"] = {{"min", quantizer.amax().min().item<float>()},
-                    {"max", quantizer.amax().max().item<float>()},
-                    {"count", quantizer.amax().numel()}};
+    const at::Tensor amax = quantizer.amax().to(at::kCPU, at::kFloat).contiguous();
+    json["amax"] = io::range_json({amax.data_ptr<float>(), static_cast<size_t>(amax.numel())});
   }
   return json;
 }
