@@ -91,7 +91,7 @@ TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
   const int64_t parameters =
       std::accumulate(parameters_.begin(), parameters_.end(), int64_t{0},
                       [](int64_t sum, const nn::NamedTensor& item) { return sum + item.tensor.numel(); });
-  log_info("Training on {} samples: {} steps of {}, {:.2g} passes; {:.1f} million parameters learn",
+  log_info("Training on {} samples: {} steps of {} (epochs: {:.3g}); {:.1f} million parameters learn",
            plan_.samples, plan_.max_steps, options_.global_batch_size() * options_.accumulation_steps,
            static_cast<double>(plan_.max_steps * options_.accumulation_steps) /
                static_cast<double>(plan_.batches_per_epoch),
