@@ -21,8 +21,8 @@ namespace qdqbert::cli {
 inline constexpr const char *kReportFile = "training_report.html", *kEventsFolder = "runs";
 
 /// Specification 4.6 step 2, before anything is loaded: the checkpoint to go on from, nullopt for a run from
-/// the beginning. Throws UsageError when `output` holds files but no checkpoint and `overwrite` is not set;
-/// with it, checkpoints of an earlier run are removed.
+/// the beginning. Throws UsageError when `output` holds no checkpoint but other files than kReportFile and
+/// kEventsFolder and `overwrite` is not set; with it, checkpoints of an earlier run are removed.
 std::optional<std::filesystem::path> checkpoint_to_resume(const std::filesystem::path& output,
                                                           const TrainingFlags& flags, bool overwrite);
 
