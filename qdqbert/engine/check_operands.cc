@@ -139,6 +139,8 @@ void check_operands(const Graph& graph) {
         fail("[onnx] {}: node {} ({}) leaves out input {}, which the operator needs", graph.name, node.name,
              node.op, i);
     }
+    if (node.outputs.empty() || node.outputs[0] == kNoValue)
+      fail("[onnx] {}: node {} ({}) leaves out its first output", graph.name, node.name, node.op);
   }
 }
 

@@ -50,6 +50,18 @@ Tensor tensor_of(const OwnedTensor& values) {
   return copy.tensor;
 }
 
+std::optional<Tensor> whole_numbers(DType dtype, const Shape& shape, std::span<const int64_t> values) {
+  if (dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kF32) return std::nullopt;
+  WritableTensor made = allocate_tensor(dtype, shape);
+  if (dtype == DType::kI64)
+    std::copy(values.begin(), values.end(), made.as<int64_t>());
+  else if (dtype == DType::kI32)
+    std::copy(values.begin(), values.end(), made.as<int32_t>());
+  else
+    std::copy(values.begin(), values.end(), made.as<float>());
+  return made.tensor;
+}
+
 int64_t Node::integer(std::string_view attribute, int64_t otherwise) const {
   const auto* value = find_attribute<int64_t>(*this, attribute);
   return value ? *value : otherwise;

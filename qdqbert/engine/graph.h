@@ -43,6 +43,9 @@ struct WritableTensor {
 };
 WritableTensor allocate_tensor(DType dtype, Shape shape);
 Tensor tensor_of(const OwnedTensor& values);
+/// Ids or a mask in the type that a graph declares for them: I64, I32 or F32; nothing for other types.
+/// `values` has as many elements as the shape.
+std::optional<Tensor> whole_numbers(DType dtype, const Shape& shape, std::span<const int64_t> values);
 
 /// Index of a value in Graph::values; kNoValue stands for an optional input that is left out.
 using ValueId = uint32_t;

@@ -287,8 +287,9 @@ class Importer {
     if (node.name.empty()) node.name = graph_.values[*output].name;
     if (node.op.empty()) fail("[onnx] {}: node {} has no operator", name_, node.name);
     node.op = operator_name(domain, node.op);
-    // Passes put operators of this domain in the place of others and trust what they wrote.
-    if (domain == "qdqbert")
+    // Passes put operators of this domain in the place of others and trust what they wrote. An operator
+    // without a domain may be called the same.
+    if (node.op.rfind("qdqbert.", 0) == 0)
       fail("[onnx] {}: node {} ({}) is of the domain qdqbert, which the engine keeps to itself", name_,
            node.name, node.op);
     if (functions_.count(node.op))

@@ -235,19 +235,17 @@ std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& bat
     } else {
       fail("[session] {}: nothing is known about the input {}", graph.name, input.name);
     }
-    const bool narrow = input.dtype == DType::kI32;
-    WritableTensor tensor = allocate_tensor(narrow ? DType::kI32 : DType::kI64, shape);
     const auto count = static_cast<size_t>(element_count(shape));
     if (!values.empty() && values.size() != count)
       fail("[session] {} has {} values, its shape is {}", input.name, values.size(), to_string(shape));
-    for (size_t i = 0; i < count; ++i) {
-      const int64_t value = values.empty() ? otherwise : static_cast<int64_t>(values[i]);
-      if (narrow)
-        tensor.as<int32_t>()[i] = static_cast<int32_t>(value);
-      else
-        tensor.as<int64_t>()[i] = value;
-    }
-    inputs.push_back(std::move(tensor.tensor));
+    std::vector<int64_t> given(count, otherwise);
+    std::copy(values.begin(), values.end(), given.begin());
+    const DType dtype = input.dtype.value_or(DType::kI64);
+    std::optional<Tensor> tensor = whole_numbers(dtype, shape, given);
+    if (!tensor)
+      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32 or F32", graph.name,
+           input.name, name_of(dtype));
+    inputs.push_back(std::move(*tensor));
   }
   const auto before = std::chrono::steady_clock::now();
   // A second request at the same time computes on its own thread.

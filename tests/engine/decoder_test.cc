@@ -4,6 +4,7 @@
 #include <random>
 
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/session.h"
@@ -247,6 +248,32 @@ TEST(Decoder, RelativeCrossAttentionRunsInReferenceOperators) {
     EXPECT_LE(largest_difference(logits(positions, true), none), 2e-5f);
     EXPECT_GT(largest_difference(logits(positions, false), none), 1e-2f);
   }
+}
+
+/// Rows of encoder states are nobody's token: their count is not that of the batch.
+TEST(Decoder, OutputsThatAreEncoderStatesRunInReferenceOperators) {
+  const ScratchDirectory scratch;
+  RandomBertOptions options = decoder();
+  options.cross_attention = true;
+  onnx::Model model = onnx::build_bert_graph(RandomBert(options).source());
+  auto& graph = *model.proto().mutable_graph();
+  auto& copy = *graph.add_node();
+  copy.set_op_type(std::string("Identity"));
+  copy.add_input(std::string("encoder_hidden_states"));
+  copy.add_output(std::string("states"));
+  graph.add_output()->set_name("states");
+  const fs::path file = scratch / "model.onnx";
+  onnx::write_model(model, file);
+  const Session session(file);
+  EXPECT_FALSE(session.packed());
+  const std::vector<int64_t> ids = {1, 2, 3}, mask(5, 1);
+  const Sources sources(2, 32, 6);
+  const auto states = std::span(sources.rows).first(5 * 32);
+  const std::vector<Output> outputs =
+      session.run(PaddedBatch<int64_t>{1, 3, ids, {}, {}, 0, states, mask, 5});
+  EXPECT_EQ(outputs.back().shape, (Shape{1, 5, 32}));
+  EXPECT_TRUE(
+      std::equal(states.begin(), states.end(), outputs.back().values.begin(), outputs.back().values.end()));
 }
 
 TEST(Decoder, LogitsOfWantedTokensAlone) {

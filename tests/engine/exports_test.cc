@@ -4,6 +4,7 @@
 #include <random>
 
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include "qdqbert/engine/session.h"
 #include "qdqbert/onnx/writer.h"
@@ -213,6 +214,46 @@ TEST(Exports, PositionsScalesWeightsAndOddSizes) {
   odd.heads = 5;
   odd.intermediate = 77;
   expect_equal_but_for_ties(compare(odd, {}));
+}
+
+/// Other exporters declare ids and masks as INT32, or a mask as FLOAT.
+TEST(Exports, IdsAndMasksOfOtherTypes) {
+  const ScratchDirectory scratch;
+  const auto outputs = [&](int32_t ids, int32_t mask) {
+    onnx::Model model = onnx::build_bert_graph(RandomBert({}).source());
+    for (auto& input : *model.proto().mutable_graph()->mutable_input())
+      input.mutable_type()->mutable_tensor_type()->set_elem_type(input.name() == "attention_mask" ? mask
+                                                                                                  : ids);
+    const fs::path file = scratch.path() / "model.onnx";
+    onnx::write_model(model, file);
+    expect_equal_but_for_ties(compare(file, false, true));
+    return by_text(Session(file), true);
+  };
+  using ::onnx::TensorProto;
+  const auto expected = outputs(TensorProto::INT64, TensorProto::INT64);
+  EXPECT_EQ(outputs(TensorProto::INT32, TensorProto::INT32), expected);
+  EXPECT_EQ(outputs(TensorProto::INT64, TensorProto::FLOAT), expected);
+}
+
+/// What no step over packed tokens reads is computed by the reference operators.
+TEST(Exports, NormsWithoutABiasAndLeftOutPartsRunUnpacked) {
+  const ScratchDirectory scratch;
+  const fs::path file = scratch.path() / "model.onnx";
+  onnx::Model model = onnx::build_bert_graph(RandomBert({}).source(), {.opset = 17});
+  for (auto& node : *model.proto().mutable_graph()->mutable_node())
+    if (node.op_type() == "LayerNormalization") node.mutable_input()->RemoveLast();
+  onnx::write_model(model, file);
+  expect_equal_but_for_ties(compare(file, false, false));
+
+  model = onnx::build_bert_graph(RandomBert({}).source());
+  auto& graph = *model.proto().mutable_graph();
+  for (auto& node : *graph.mutable_node())
+    if (node.op_type() == "Split") node.mutable_output(1)->clear();
+  for (int n = graph.node_size(); n-- > 0;)
+    if (graph.node(n).output(0) == graph.output(1).name()) graph.mutable_node()->DeleteSubrange(n, 1);
+  graph.mutable_output()->RemoveLast();
+  onnx::write_model(model, file);
+  expect_equal_but_for_ties(compare(file, false, false));
 }
 
 TEST(Exports, HalfPrecisionFilesRunInSinglePrecision) {

@@ -259,6 +259,18 @@ TEST(Passes, ResidualNormTakesTheLinearFirst) {
       "outputs y\n");
 }
 
+TEST(Passes, PastsThatAreJoinedWithNothingStay) {
+  Maker m;
+  m.input("past_key_values.0.key");
+  m.node("Concat", {"past_key_values.0.key", "x"}, "y");
+  m.node("Relu", {"y"}, "z");
+  m.graph.nodes[0].inputs[1] = kNoValue;
+  m.output("z");
+  const std::string before = to_text(m.graph);
+  forget_cache(m.graph);
+  EXPECT_EQ(to_text(m.graph), before);
+}
+
 /// Attention of 2 heads of size 3 with its sizes computed as exporters do; `lowest` is what masked scores
 /// get.
 Graph attention(float lowest) {

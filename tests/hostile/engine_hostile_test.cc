@@ -243,6 +243,8 @@ TEST(HostileImport, InternalOperators) {
                    m.mutable_graph()->mutable_node(1)->set_domain("qdqbert");
                  }),
                  "keeps to itself");
+  EXPECT_REFUSED(refusal_of_node([](auto& n) { n.set_op_type("qdqbert.QuantizedLinear"); }),
+                 "keeps to itself");
 }
 
 TEST(HostileImport, Operands) {
@@ -250,6 +252,11 @@ TEST(HostileImport, Operands) {
                  "node add (Add) has 1 inputs, the operator takes at least 2");
   EXPECT_REFUSED(refusal_after([](auto& g) { g.mutable_node(2)->add_input("x"); }), "takes at most 2");
   EXPECT_REFUSED(refusal_after([](auto& g) { g.mutable_node(2)->set_input(0, ""); }), "leaves out input 0");
+  EXPECT_REFUSED(refusal_after([](auto& g) {
+                   g.mutable_node(2)->add_output(g.node(2).output(0));
+                   g.mutable_node(2)->set_output(0, "");
+                 }),
+                 "node add (Add) leaves out its first output");
   EXPECT_REFUSED(refusal_of_node([](auto& n) { n.set_input(1, ""); }), "leaves out input 1");
   EXPECT_EQ(refusal_of_node([](auto& n) { n.set_input(2, ""); }), "accepted") << "a zero point is optional";
 }

@@ -21,7 +21,7 @@ void forget_cache(Graph& graph) {
                         graph.outputs.end());
   for (Node& node : graph.nodes) {
     if (node.op != "Concat" || node.inputs.size() != 2 || node.inputs[0] == kNoValue ||
-        !is_past(node.inputs[0]))
+        node.inputs[1] == kNoValue || !is_past(node.inputs[0]))
       continue;
     node.op = "Identity";
     node.inputs = {node.inputs[1]};

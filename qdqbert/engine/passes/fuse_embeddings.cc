@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "qdqbert/engine/passes/match.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/passes/probe.h"
@@ -39,7 +41,7 @@ class Search {
     if (all_zero(index)) return take(tables.types, table);
     const ValueId input = input_behind(match_, index);
     const std::string& name = graph_.values[input].name;
-    if (!graph_.values[input].constant && match_.producer(input, {}) == nullptr) {
+    if (std::find(graph_.inputs.begin(), graph_.inputs.end(), input) != graph_.inputs.end()) {
       if (name == "input_ids") return take(tables.words, table) && take(tables.ids, input);
       if (name == "token_type_ids" || name == "segment_ids")
         return take(tables.types, table) && take(tables.type_ids, input);

@@ -22,7 +22,7 @@ Operand operand_of(const Match& match, ValueId id) {
 void fuse_residual_norm(Graph& graph) {
   const Match match(graph);
   for (Node& node : graph.nodes) {
-    if (node.op != "LayerNormalization") continue;
+    if (node.op != "LayerNormalization" || node.inputs.size() < 3) continue;
     const Node* sum = match.producer(node.inputs[0], {"Add"});
     if (!sum || !match.is_private(node.inputs[0])) continue;
     for (size_t i = 0; i < 2; ++i) {

@@ -18,10 +18,6 @@ constexpr int64_t kFollowedBytes = 1 << 20;
 /// Second axis of multiple-choice inputs.
 constexpr int64_t kChoices = 2;
 
-Tensor integers(Shape shape, const std::vector<int64_t>& values) {
-  return tensor_of(make_tensor(std::move(shape), std::span<const int64_t>(values)));
-}
-
 class Run {
  public:
   Run(const Graph& graph, int64_t batch, int64_t length) : graph_(graph) {
@@ -51,7 +47,7 @@ class Run {
         rank == 2 ? Shape{run_.batch, run_.length} : Shape{run_.batch / kChoices, kChoices, run_.length};
     if (input.name.find("mask") == std::string::npos) return;
     run_.mask = mask_of(run_.length);
-    run_.facts[id].contents = mask_tensor(input, *fact.shape, run_.mask);
+    fact.contents = whole_numbers(input.dtype.value_or(DType::kI64), *fact.shape, run_.mask);
   }
 
   /// What a cross-attention reads.
@@ -64,7 +60,7 @@ class Run {
     if (rank != 2 || input.name.find("mask") == std::string::npos) return;
     fact.shape = Shape{run_.batch, run_.sources};
     run_.source_mask = mask_of(run_.sources);
-    fact.contents = mask_tensor(input, *fact.shape, run_.source_mask);
+    fact.contents = whole_numbers(input.dtype.value_or(DType::kI64), *fact.shape, run_.source_mask);
   }
 
   /// The last text is full, each one before it a position shorter.
@@ -74,22 +70,6 @@ class Run {
       for (int64_t s = length - (run_.batch - 1 - b); s < length; ++s)
         mask[static_cast<size_t>(b * length + s)] = 0;
     return mask;
-  }
-
-  /// In the type of the input; nothing where that is no type of masks.
-  static std::optional<Tensor> mask_tensor(const Value& input, const Shape& shape,
-                                           const std::vector<int64_t>& values) {
-    Tensor mask = integers(shape, values);
-    if (!input.dtype || *input.dtype == DType::kI64) return mask;
-    Node cast{"probe", "Cast", 13, {}, {}, {}};
-    if (*input.dtype == DType::kI32)
-      cast.attributes["to"] = int64_t{6};
-    else if (*input.dtype == DType::kF32)
-      cast.attributes["to"] = int64_t{1};
-    else
-      return std::nullopt;
-    const Tensor* in = &mask;
-    return reference::evaluate(cast, std::span<const Tensor* const>(&in, 1))[0];
   }
 
   void visit(const Node& node) {

@@ -44,6 +44,7 @@ void Lowering::make_split(const Node& node) {
   const Home from = home(node, node.inputs[0]);
   size_t column = 0;
   for (const ValueId id : node.outputs) {
+    if (id == kNoValue) cannot(node, "leaves out a part");
     const auto& shape = probes_.runs[0].facts[id].shape;
     const auto& in = probes_.runs[0].facts[node.inputs[0]].shape;
     const int64_t axis = node.integer("axis", 0);
@@ -89,6 +90,8 @@ void Lowering::add_output(ValueId id) {
   const Home& from = homes_[id];
   if (!from.floats)
     throw CannotPack{fmt::format("graph output {} has no rows of tokens or texts", graph_.values[id].name)};
+  if (from.rows == RowKind::kSources)
+    throw CannotPack{fmt::format("graph output {} has rows of encoder states", graph_.values[id].name)};
   plan_->outputs.push_back({graph_.values[id].name, from.rows, from.columns, from.keeps_columns,
                             from.by_choices, used(*from.floats)});
 }
