@@ -205,7 +205,10 @@ ArgumentParser::Flag& ArgumentParser::find(const std::string& spelled, bool& neg
   const Flag* nearest = nullptr;
   size_t best = 4;
   for (const Flag& flag : flags_) {
-    const size_t d = distance(canonical(flag.name), name);
+    // Half of a flag's words is closer than any slip of the fingers: --pair is --text_pair.
+    const std::string whole = canonical(flag.name);
+    const bool ends_so = whole.size() > name.size() + 1 && whole.ends_with("_" + name);
+    const size_t d = ends_so ? 1 : distance(whole, name);
     if (d < best) {
       best = d;
       nearest = &flag;
@@ -230,7 +233,8 @@ void ArgumentParser::consume(const Arguments& arguments, bool from_file) {
     const std::string& argument = arguments[i];
     if (!is_flag(argument)) {
       if (positionals_seen_ >= positionals_.size())
-        fail<UsageError>("[{}] \"{}\" is not a flag and nothing more is expected here", verb_, argument);
+        fail<UsageError>("[{}] \"{}\" is not a flag and nothing more is expected here; usage: qdqbert {} {}",
+                         verb_, argument, verb_, usage_);
       *positionals_[positionals_seen_++].value = argument;
       continue;
     }

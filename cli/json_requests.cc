@@ -112,8 +112,15 @@ QuestionRequest parse_question(const LineReader::Line& line, size_t longest, Jso
 
 LabelledRequest parse_text(const LineReader::Line& line, size_t longest, Json& id) {
   const Json json = parse_line(line, longest, id);
-  LabelledRequest made{id, {text_of(json, "text"), {}, {}}};
-  if (json.contains("text_pair")) made.request.pair = text_of(json, "text_pair");
+  // The first key is what errors name; the others are those of training data.
+  const auto given = [&](std::initializer_list<const char*> keys) {
+    const auto found =
+        std::find_if(keys.begin(), keys.end(), [&](const char* key) { return json.contains(key); });
+    return found == keys.end() ? *keys.begin() : *found;
+  };
+  LabelledRequest made{id, {text_of(json, given({"text", "prompt", "sentence", "sentence1"})), {}, {}}};
+  if (const char* pair = given({"text_pair", "sentence2"}); json.contains(pair))
+    made.request.pair = text_of(json, pair);
   if (const auto found = json.find("choices"); found != json.end()) {
     if (!found->is_array())
       fail("\"choices\" has to be a list of texts, it is a JSON {}", found->type_name());

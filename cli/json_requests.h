@@ -58,7 +58,9 @@ struct IdsRequest {
 /// {"id": text or number, "question": text, "context": text}. Throws InputError saying what is wrong with the
 /// line; `id` is set as far as it was read.
 QuestionRequest parse_question(const LineReader::Line& line, size_t longest, Json& id);
-/// {"id", "text": text, "text_pair": text, "choices": [texts]}, all but the text optional.
+/// {"id", "text": text, "text_pair": text, "choices": [texts]}, all but the text optional. Lines of training
+/// data do as well: "prompt", "sentence" or "sentence1" for the text, "sentence2" for the pair; other keys
+/// are not looked at.
 LabelledRequest parse_text(const LineReader::Line& line, size_t longest, Json& id);
 /// {"id", "input_ids": [numbers], "token_type_ids": [numbers]}
 IdsRequest parse_ids(const LineReader::Line& line, size_t longest, Json& id);

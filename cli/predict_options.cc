@@ -23,6 +23,9 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
       "  next-sentence  text, text_pair                  is_next, score\n"
       "  generate       text                             text, tokens, score, finish (end, length)\n"
       "  embed          text                             embedding\n"
+      "The text may also be \"prompt\", \"sentence\" or \"sentence1\", and its pair \"sentence2\", as in the "
+      "lines of\n"
+      "training data; keys that are not known are passed over.\n"
       "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", "
       "\"error\"}; the\nexit code is 2 then. An answer to a text that was cut at --max_seq_length has "
       "\"truncated\": true.");

@@ -104,6 +104,7 @@ TEST(ArgumentsTest, ArgsFileIsReadFirst) {
 
 TEST(ArgumentsTest, MistakesAreExplained) {
   EXPECT_THAT(Flags::error_of({"--doc_strid_e", "1"}), HasSubstr("did you mean --doc_stride?"));
+  EXPECT_THAT(Flags::error_of({"--stride", "1"}), HasSubstr("did you mean --doc_stride?"));
   EXPECT_THAT(Flags::error_of({"--doc_stride", "x", "--model", "m"}),
               HasSubstr("--doc_stride needs an integer, got \"x\""));
   EXPECT_THAT(Flags::error_of({"--doc_stride"}), HasSubstr("--doc_stride needs a value"));
@@ -111,7 +112,7 @@ TEST(ArgumentsTest, MistakesAreExplained) {
   EXPECT_THAT(Flags::error_of({"--calibrator", "best", "--model", "m"}),
               HasSubstr("must be one of max, percentile, mse, entropy"));
   EXPECT_THAT(Flags::error_of({"--push_to_hub"}), HasSubstr("uploading is not done"));
-  EXPECT_THAT(Flags::error_of({"stray"}), HasSubstr("nothing more is expected"));
+  EXPECT_THAT(Flags::error_of({"stray"}), HasSubstr("nothing more is expected here; usage: qdqbert"));
   EXPECT_THAT(Flags::error_of({"--doc_stride", "3"}), HasSubstr("--model_name_or_path is required"));
   EXPECT_THAT(Flags::error_of({"--quant-disable=1", "--model", "m"}), HasSubstr("takes no value"));
 }

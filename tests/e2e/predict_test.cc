@@ -105,6 +105,9 @@ TEST_F(Predict, ClassifiesWithTheLabelsOfTheConfiguration) {
     EXPECT_FALSE(found[i].contains("truncated"));
   }
   EXPECT_EQ(answers(dir, requests, {"--tokens_per_batch", "1", "--threads", "1"}), found);
+  EXPECT_EQ(
+      answers(dir, {{{"sentence1", texts_[0]}, {"sentence2", contexts_[0].substr(0, 60)}}})[0].at("scores"),
+      found[0].at("scores"));
   const CommandResult one = run({dir, "--text", texts_[0], "--text_pair", contexts_[0].substr(0, 60)}, "");
   EXPECT_THAT(one.out, ::testing::StartsWith(found[0].at("label").get<std::string>() + "\n  "));
   const std::vector<Json> cut = answers(dir, {{{"text", contexts_[0]}}}, {"--max_seq_length", "16"});
@@ -158,6 +161,8 @@ TEST_F(Predict, ChoicesAreRanked) {
   const std::vector<Json> found =
       answers(dir, {{{"text", texts_[0]}, {"choices", three}}, {{"text", texts_[0]}, {"choices", two}}});
   ASSERT_EQ(found.size(), 2U);
+  const Json of_training = {{"prompt", texts_[0]}, {"choices", three}, {"answer", 1}};
+  EXPECT_EQ(answers(dir, {of_training})[0].at("scores"), found[0].at("scores"));
   std::vector<double> logits;
   for (const std::string& choice : three)
     logits.push_back(raw(dir, encode(texts_[0], choice), "logits").at(0));
