@@ -65,7 +65,7 @@ void Lowering::make_squeeze(const Node& node) {
   Home from = home(node, node.inputs[0]);
   const auto& in = probes_.runs[0].facts[node.inputs[0]].shape;
   const auto& out = probes_.runs[0].facts[node.outputs[0]].shape;
-  if (!in || !out) cannot(node, "its shapes are not known");
+  if (!in || !out || out->empty()) cannot(node, "its shapes are not known, or one value is left");
   const bool drops_columns = in->size() > out->size() && from.columns == 1 && out->back() != 1;
   const bool drops_position =
       in->size() == 3 && (*in)[1] == 1 && out->size() == 2 && from.rows == RowKind::kTexts;
