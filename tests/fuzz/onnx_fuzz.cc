@@ -8,6 +8,8 @@
 #include "qdqbert/onnx/reader.h"
 #include "qdqbert/onnx/summary.h"
 
+#include "tests/fuzz/onnx_mutator.h"
+
 // Whatever the bytes are, reading and describing them ends with a model or with one of our exceptions.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

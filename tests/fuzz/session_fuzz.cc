@@ -1,4 +1,4 @@
-// rooms: engine base
+// rooms: engine onnx base
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -10,6 +10,8 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/session.h"
+
+#include "tests/fuzz/onnx_mutator.h"
 
 namespace {
 

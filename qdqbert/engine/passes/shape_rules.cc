@@ -139,7 +139,9 @@ std::optional<Shape> squeeze_or_reduce(const Node& node, const Facts& inputs, bo
   const Shape* in = shape_of(inputs, 0);
   const auto axes = axes_of(node, inputs);
   if (!in || !axes) return std::nullopt;
-  std::vector<bool> taken(in->size(), axes->empty());
+  std::vector<bool> taken(in->size(), false);
+  // Without axes a reduction is over all of them, and those of size 1 are squeezed.
+  for (size_t i = 0; axes->empty() && i < in->size(); ++i) taken[i] = node.op != "Squeeze" || (*in)[i] == 1;
   for (const int64_t given : *axes) {
     const int64_t axis = positive_axis(given, in->size());
     if (axis < 0 || axis >= static_cast<int64_t>(in->size())) return std::nullopt;

@@ -155,7 +155,7 @@ void Lowering::ask(const Node& node) {
       for (size_t i = 0; i < 2; ++i) demands_[node.inputs[i]].floats = true;
   } else if (node.op == "LayerNormalization") {
     if (!absorbed_producer(node.inputs[0])) demands_[node.inputs[0]].floats = true;
-  } else if (is_wanted(node)) {
+  } else if (is_wanted(node) && !node.inputs.empty() && node.inputs[0] != kNoValue) {
     demands_[node.inputs[0]].floats = true;
   }
 }
