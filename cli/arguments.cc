@@ -207,8 +207,7 @@ ArgumentParser::Flag& ArgumentParser::find(const std::string& spelled, bool& neg
   for (const Flag& flag : flags_) {
     // Half of a flag's words is closer than any slip of the fingers: --pair is --text_pair.
     const std::string whole = canonical(flag.name);
-    const bool ends_so = whole.size() > name.size() + 1 && whole.ends_with("_" + name);
-    const size_t d = ends_so ? 1 : distance(whole, name);
+    const size_t d = whole.ends_with("_" + name) ? 1 : distance(whole, name);
     if (d < best) {
       best = d;
       nearest = &flag;

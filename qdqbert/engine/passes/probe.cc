@@ -1,7 +1,6 @@
 #include "qdqbert/engine/passes/probe.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/passes/shape_rules.h"
