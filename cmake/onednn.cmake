@@ -1,11 +1,23 @@
-# oneDNN for float matrix products: QDQBERT_ONEDNN_LIBRARY and QDQBERT_ONEDNN_INCLUDE. Its own CMake package asks for OpenCL,
-# which is not needed here.
-find_path(QDQBERT_ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp)
+# oneDNN for float matrix products (room products): QDQBERT_ONEDNN_LIBRARY and QDQBERT_ONEDNN_INCLUDE, versions 2.6 to 3.
+# Not by its own CMake package, which asks for OpenCL.
 find_library(QDQBERT_ONEDNN_LIBRARY dnnl)
-if(NOT QDQBERT_ONEDNN_INCLUDE OR NOT QDQBERT_ONEDNN_LIBRARY)
+if(QDQBERT_ONEDNN_LIBRARY)
+  # Headers of the same installation: a LibTorch on CMAKE_PREFIX_PATH may bring those of another version, without a library.
+  get_filename_component(onednn_libraries ${QDQBERT_ONEDNN_LIBRARY} DIRECTORY)
+  find_path(QDQBERT_ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp
+    PATHS ${onednn_libraries}/../include ${onednn_libraries}/../../include NO_DEFAULT_PATH)
+endif()
+if(NOT QDQBERT_ONEDNN_LIBRARY OR NOT QDQBERT_ONEDNN_INCLUDE)
   message(FATAL_ERROR "oneDNN is missing; install libdnnl-dev, or build without it: -DQDQBERT_WITH_ONEDNN=OFF (float models run slowly)")
 endif()
-file(STRINGS ${QDQBERT_ONEDNN_INCLUDE}/oneapi/dnnl/dnnl_version.h QDQBERT_ONEDNN_MAJOR REGEX "DNNL_VERSION_MAJOR")
-if(NOT QDQBERT_ONEDNN_MAJOR MATCHES "MAJOR 2$")
-  message(FATAL_ERROR "This oneDNN is not version 2 (${QDQBERT_ONEDNN_MAJOR}); build without it: -DQDQBERT_WITH_ONEDNN=OFF (float models run slowly)")
+set(onednn_version "")
+foreach(part MAJOR MINOR PATCH)
+  file(STRINGS ${QDQBERT_ONEDNN_INCLUDE}/oneapi/dnnl/dnnl_version.h line REGEX "define DNNL_VERSION_${part} ")
+  string(REGEX REPLACE ".* ([0-9]+)$" "\\1" number "${line}")
+  list(APPEND onednn_version ${number})
+endforeach()
+list(JOIN onednn_version . onednn_version)
+if(onednn_version VERSION_LESS 2.6)
+  message(FATAL_ERROR "This oneDNN (${QDQBERT_ONEDNN_LIBRARY}) is ${onednn_version}, older than 2.6; build without it: -DQDQBERT_WITH_ONEDNN=OFF (float models run slowly)")
 endif()
+message(STATUS "oneDNN ${onednn_version}: ${QDQBERT_ONEDNN_LIBRARY}")

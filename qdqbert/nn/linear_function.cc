@@ -20,7 +20,7 @@ Operand operand(const at::Tensor& matrix, bool transposed = false) {
 }
 
 at::Tensor in_precision(const at::Tensor& x, Precision precision) {
-  return precision == Precision::kBf16 ? x.to(at::kBFloat16) : x;
+  return precision == Precision::kBFloat16 ? x.to(at::kBFloat16) : x;
 }
 
 // `rows` and `weight` have the precision's type.
@@ -54,7 +54,7 @@ class LinearFunction : public ag::Function<LinearFunction> {
     std::vector<int64_t> shape = x.sizes().vec();
     shape.back() = values.size(0);
     return product(rows, values, operands.has_bias ? bias : at::Tensor(),
-                   rounded ? Precision::kBf16 : Precision::kFloat32)
+                   rounded ? Precision::kBFloat16 : Precision::kFloat32)
         .view(shape);
   }
 
@@ -62,7 +62,7 @@ class LinearFunction : public ag::Function<LinearFunction> {
     const auto saved = context->get_saved_variables();
     auto& data = context->saved_data;
     const at::Tensor &rows = saved[0], &values = saved[1], &passes = saved[2];
-    const Precision precision = data["rounded"].toBool() ? Precision::kBf16 : Precision::kFloat32;
+    const Precision precision = data["rounded"].toBool() ? Precision::kBFloat16 : Precision::kFloat32;
     const std::vector<int64_t> shape = data["shape"].toIntVector();
     const at::Tensor exact = gradients[0].to(at::kFloat).contiguous().view({-1, gradients[0].size(-1)});
     const at::Tensor gradient = in_precision(exact, precision);
@@ -97,12 +97,12 @@ bool can_prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor
 
 at::Tensor linear_prepared(const at::Tensor& x, const at::Tensor& weight, PreparedWeight& prepared,
                            const at::Tensor& bias, bool may_round) {
-  const Precision precision = may_round && Bf16Autocast::is_on() ? Precision::kBf16 : Precision::kFloat32;
+  const Precision precision = may_round && Bf16Autocast::is_on() ? Precision::kBFloat16 : Precision::kFloat32;
   const at::Tensor flat = x.detach().contiguous().view({-1, x.size(-1)}),
                    rows = in_precision(flat, precision);
-  if (precision == Precision::kBf16 && !prepared.bf16.defined())
+  if (precision == Precision::kBFloat16 && !prepared.bf16.defined())
     prepared.bf16 = prepared.values.to(at::kBFloat16);
-  const at::Tensor& values = precision == Precision::kBf16 ? prepared.bf16 : prepared.values;
+  const at::Tensor& values = precision == Precision::kBFloat16 ? prepared.bf16 : prepared.values;
   const bool learns = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad() ||
                                                      (bias.defined() && bias.requires_grad()));
   if (learns) {

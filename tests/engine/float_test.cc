@@ -14,6 +14,9 @@
 namespace qdqbert::engine {
 namespace {
 
+using products::FloatWeight;
+using products::Precision;
+
 std::vector<float> random_values(size_t n, unsigned seed, float scale = 1) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> normal(0, scale);
@@ -53,8 +56,8 @@ struct Size {
 constexpr Size kSizes[] = {{1, 1}, {32, 2}, {768, 2}, {64, 96}, {37, 53}, {256, 80}};
 constexpr size_t kRows[] = {1, 7, 8, 9, 63, 64, 65, 130, 200};
 
-void check_linear(MatmulPrecision precision, int threads) {
-  const bool bfloat16 = precision == MatmulPrecision::kBFloat16 && bfloat16_is_fast();
+void check_linear(Precision precision, int threads) {
+  const bool bfloat16 = precision == Precision::kBFloat16 && products::bfloat16_is_fast();
   WorkerPool pool(threads);
   for (const Size size : kSizes) {
     for (const bool transposed : {false, true}) {
@@ -79,20 +82,20 @@ void check_linear(MatmulPrecision precision, int threads) {
 }
 
 TEST(FloatLinear, AgreesWithSumsInDoublePrecision) {
-  for (const int threads : {1, 2, 3}) check_linear(MatmulPrecision::kFloat32, threads);
+  for (const int threads : {1, 2, 3}) check_linear(Precision::kFloat32, threads);
 }
 
 TEST(FloatLinear, BFloat16AgreesWithSumsInDoublePrecision) {
-  for (const int threads : {1, 3}) check_linear(MatmulPrecision::kBFloat16, threads);
+  for (const int threads : {1, 3}) check_linear(Precision::kBFloat16, threads);
 }
 
 TEST(FloatLinear, SaysWhenBFloat16IsNotFast) {
   const std::vector<float> weight = random_values(32 * 16, 1);
   const FloatWeight view{weight.data(), 32, 16, 16, 1};
-  const FloatLinear rounded(view, {}, MatmulPrecision::kBFloat16);
+  const FloatLinear rounded(view, {}, Precision::kBFloat16);
   const FloatLinear full(view, {});
-  EXPECT_EQ(rounded.note().empty(), bfloat16_is_fast());
-  EXPECT_EQ(rounded.kernel() == full.kernel(), !bfloat16_is_fast());
+  EXPECT_EQ(rounded.note().empty(), products::bfloat16_is_fast());
+  EXPECT_EQ(rounded.kernel() == full.kernel(), !products::bfloat16_is_fast());
   EXPECT_TRUE(full.note().empty());
   EXPECT_GE(full.weight_bytes(), 32u * 16u * 4u);
 }

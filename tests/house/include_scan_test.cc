@@ -15,14 +15,15 @@ namespace fs = std::filesystem;
 
 const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"base", {}},
+    {"products", {"base"}},
     {"text", {"base"}},
     {"io", {"base"}},
     {"quant", {"base"}},
     {"onnx", {"base"}},
     {"tasks", {"base", "text"}},
-    {"engine", {"base", "onnx"}},
+    {"engine", {"base", "products", "onnx"}},
     {"report", {"base"}},
-    {"nn", {"base", "quant"}},
+    {"nn", {"base", "products", "quant"}},
     {"model", {"base", "quant", "nn", "io", "onnx"}},
     {"train", {"base", "quant", "nn", "io", "onnx", "model", "tasks", "text", "report"}},
 };
@@ -59,6 +60,8 @@ std::vector<std::string> complaints_about(const std::string& file, const std::st
         target.rfind("torch/", 0) == 0 || target.rfind("ATen/", 0) == 0 || target.rfind("c10/", 0) == 0;
     if (torch && !kTorchRooms.count(room))
       complaints.push_back(file + " includes " + target + ": LibTorch belongs to nn, model and train");
+    if (target.rfind("oneapi/", 0) == 0 && file != "qdqbert/products/onednn.cc")
+      complaints.push_back(file + " includes " + target + ": oneDNN belongs to products/onednn.cc");
     const bool intrinsics = target.find("intrin.h") != std::string::npos;
     if (intrinsics && !std::regex_search(file, isa_suffix))
       complaints.push_back(file + " includes " + target + ": intrinsics belong to files with an ISA suffix");
@@ -96,6 +99,8 @@ TEST(IncludeScan, NamesTheWrongArrow) {
   EXPECT_EQ(first("qdqbert/text/x.cc", "text", "#include \"qdqbert/tasks/y.h\""),
             "qdqbert/text/x.cc includes qdqbert/tasks/y.h: text may use only base");
   EXPECT_NE(first("qdqbert/engine/x.cc", "engine", "#include <torch/torch.h>"), "");
+  EXPECT_NE(first("qdqbert/nn/x.cc", "nn", "#include <oneapi/dnnl/dnnl.h>"), "");
+  EXPECT_EQ(first("qdqbert/products/onednn.cc", "products", "#include <oneapi/dnnl/dnnl.h>"), "");
   EXPECT_NE(first("qdqbert/engine/x.cc", "engine", "#include <immintrin.h>"), "");
   EXPECT_EQ(first("qdqbert/engine/x_avx2.cc", "engine", "#include <immintrin.h>"), "");
   EXPECT_NE(first("qdqbert/engine/x_avx2.cc", "engine", "#include <vector>"), "");

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/float/matmul.h"
 #include "qdqbert/engine/integer/arena.h"
+#include "qdqbert/products/products.h"
 
 namespace qdqbert::engine {
 
@@ -39,6 +39,18 @@ float exponentiate(const RowKernels& kernels, float* row, size_t n) {
   return 1.0f / total;
 }
 
+/// A row-major matrix with its leading dimension.
+products::Operand rows_at(const float* data, size_t ld, bool transposed = false) {
+  return {data, static_cast<int64_t>(ld), transposed};
+}
+
+/// c [m][n] = factor * a [m][k] . b.
+void multiply(size_t m, size_t n, size_t k, float factor, products::Operand a, products::Operand b, float* c,
+              size_t ldc) {
+  products::multiply({static_cast<int64_t>(m), static_cast<int64_t>(n), static_cast<int64_t>(k)}, a, b,
+                     factor, false, c, static_cast<int64_t>(ldc));
+}
+
 /// Queries [first, first + rows) of one text and head against all its keys.
 struct Block {
   size_t begin, first, rows, keys, column, head_size;
@@ -50,16 +62,18 @@ void add_distances(const FloatDistances& terms, const Block& b, float factor, fl
   // Row of the table for query i and key j: i - j + middle.
   const size_t lowest = b.first + middle - (b.keys - 1), count = b.rows + b.keys - 1;
   const float* table = terms.table + lowest * d;
-  std::vector<float> products(std::max(b.rows, terms.by_key ? b.keys : 0) * count);
+  std::vector<float> by_distance(std::max(b.rows, terms.by_key ? b.keys : 0) * count);
   const float* q = terms.query.data + (b.begin + b.first) * terms.query.ld + b.column;
-  multiply_once(true, b.rows, count, d, factor, q, terms.query.ld, table, d, products.data(), count);
+  multiply(b.rows, count, d, factor, rows_at(q, terms.query.ld), rows_at(table, d, true), by_distance.data(),
+           count);
   for (size_t i = 0; i < b.rows; ++i)
-    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += products[i * count + i + b.keys - 1 - j];
+    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += by_distance[i * count + i + b.keys - 1 - j];
   if (!terms.by_key) return;
   const float* k = terms.key.data + b.begin * terms.key.ld + b.column;
-  multiply_once(true, b.keys, count, d, factor, k, terms.key.ld, table, d, products.data(), count);
+  multiply(b.keys, count, d, factor, rows_at(k, terms.key.ld), rows_at(table, d, true), by_distance.data(),
+           count);
   for (size_t i = 0; i < b.rows; ++i)
-    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += products[j * count + i + b.keys - 1 - j];
+    for (size_t j = 0; j < b.keys; ++j) scores[i * ld + j] += by_distance[j * count + i + b.keys - 1 - j];
 }
 
 void scale_row(float* row, size_t n, float factor) {
@@ -93,8 +107,8 @@ void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttent
     const float* v = value.data + source.begin * value.ld + head * d;
     float* out = context + (segment.begin + first) * ldcontext + head * d;
     try {
-      const OneThread one;
-      multiply_once(true, rows, keys, d, attention.score_factor, q, query.ld, k, key.ld, s, ld);
+      const products::OneThread one;
+      multiply(rows, keys, d, attention.score_factor, rows_at(q, query.ld), rows_at(k, key.ld, true), s, ld);
       if (attention.distances.table != nullptr)
         add_distances(attention.distances, {segment.begin, first, rows, keys, head * d, d},
                       attention.score_factor, s, ld);
@@ -108,7 +122,7 @@ void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttent
         for (size_t m = 0; m < rows; ++m) scale_row(s + m * ld, keys, inverse_sum[m]);
         attention.on_probabilities(s, rows, keys, ld);
       }
-      multiply_once(false, rows, d, keys, 1.0f, s, ld, v, value.ld, out, ldcontext);
+      multiply(rows, d, keys, 1.0f, rows_at(s, ld), rows_at(v, value.ld), out, ldcontext);
       // Fewer products than on the probabilities: a head is narrower than a text is long.
       if (!attention.on_probabilities)
         for (size_t m = 0; m < rows; ++m) scale_row(out + m * ldcontext, d, inverse_sum[m]);

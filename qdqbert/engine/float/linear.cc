@@ -11,6 +11,8 @@ namespace qdqbert::engine {
 
 namespace {
 
+using products::Precision;
+
 /// Rows of one task: enough to reuse a panel of the weight from the first-level cache, few enough to share
 /// 128 rows between two workers.
 constexpr size_t kBlock = 64;
@@ -21,13 +23,14 @@ size_t round_up(size_t a, size_t b) {
   return (a + b - 1) / b * b;
 }
 
-MatmulPrecision possible(MatmulPrecision wanted) {
-  return wanted == MatmulPrecision::kBFloat16 && !bfloat16_is_fast() ? MatmulPrecision::kFloat32 : wanted;
+Precision possible(Precision wanted) {
+  return wanted == Precision::kBFloat16 && !products::bfloat16_is_fast() ? Precision::kFloat32 : wanted;
 }
 
 }  // namespace
 
-FloatLinear::FloatLinear(const FloatWeight& weight, std::span<const float> bias, MatmulPrecision precision)
+FloatLinear::FloatLinear(const products::FloatWeight& weight, std::span<const float> bias,
+                         Precision precision)
     : k_(weight.k),
       n_(weight.n),
       note_(possible(precision) == precision ? "" : "this processor has no fast bfloat16 products"),
@@ -55,7 +58,7 @@ void FloatLinear::run(WorkerPool& pool, const float* a, size_t lda, size_t rows,
     const size_t first = task * block;
     const bool is_last = task + 1 == blocks;
     try {
-      const OneThread one;
+      const products::OneThread one;
       if (is_last && buffered) {
         float* in = tail_buffer.data();
         float* out = in + tail_a;

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
-#include "qdqbert/engine/float/matmul.h"
 #include "qdqbert/engine/worker_pool.h"
+#include "qdqbert/products/packed_matmul.h"
 
 namespace qdqbert::engine {
 
@@ -20,8 +20,8 @@ class FloatLinear {
   /// Packs the weight, which is not read any more afterwards. `bias` has n values or none. bfloat16 where the
   /// processor has no fast instructions for it becomes float32, and note() says so. Throws SystemError when
   /// memory runs out.
-  FloatLinear(const FloatWeight& weight, std::span<const float> bias,
-              MatmulPrecision precision = MatmulPrecision::kFloat32);
+  FloatLinear(const products::FloatWeight& weight, std::span<const float> bias,
+              products::Precision precision = products::Precision::kFloat32);
 
   /// a: [rows][lda], c: [rows][ldc], both float32 and not overlapping; any number of rows. Many threads may
   /// call this on the same object, each with a pool of its own. Throws SystemError when memory runs out.
@@ -37,7 +37,7 @@ class FloatLinear {
  private:
   size_t k_, n_;
   std::string note_;
-  PackedMatmul matmul_;
+  products::PackedMatmul matmul_;
 };
 
 }  // namespace qdqbert::engine

@@ -231,7 +231,7 @@ void Lowering::make_float_attention(const Node& node) {
   Stored at[3];
   const char* scales[3] = {"q_scale", "k_scale", "v_scale"};
   for (size_t i = 0; i < 3; ++i) at[i] = fake_quantized(node, node.inputs[i], node.real(scales[i], 0));
-  PlanStep info = what(node, "attention", "oneDNN f32");
+  PlanStep info = what(node, "attention", std::string(products::backend()) + " f32");
   info.operations_per_pair = 4.0 * static_cast<double>(from.columns);
   if (integer_) info.note = "not all of its operands are quantized; in float, outside of the bit promise";
   plan_->bit_exact = false;

@@ -94,7 +94,8 @@ class Lowering {
     const bool quantized = std::any_of(graph.nodes.begin(), graph.nodes.end(),
                                        [](const Node& node) { return node.op == "qdqbert.QuantizedLinear"; });
     integer_ = quantized && precision == Precision::kAuto;
-    matmul_ = precision == Precision::kBFloat16 ? MatmulPrecision::kBFloat16 : MatmulPrecision::kFloat32;
+    matmul_ =
+        precision == Precision::kBFloat16 ? products::Precision::kBFloat16 : products::Precision::kFloat32;
   }
 
   std::unique_ptr<Plan> take();
@@ -295,7 +296,7 @@ class Lowering {
   const std::string isa_;
   std::unique_ptr<Plan> plan_;
   bool integer_ = false;  ///< else everything in float, Q/DQ pairs included
-  MatmulPrecision matmul_ = MatmulPrecision::kFloat32;
+  products::Precision matmul_ = products::Precision::kFloat32;
   std::map<std::pair<ValueId, float>, Stored> fake_quantized_;
   std::vector<Demand> demands_;
   std::vector<Home> homes_;

@@ -1,4 +1,6 @@
+// The only file that knows oneDNN, of version 2 or 3.
 #include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <shared_mutex>
@@ -8,10 +10,11 @@
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include "qdqbert/base/cpu_features.h"
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/float/matmul.h"
+#include "qdqbert/products/packed_matmul.h"
 
-namespace qdqbert::engine {
+namespace qdqbert::products {
 
 namespace {
 
@@ -39,9 +42,28 @@ const dnnl::stream& stream_of_this_thread() {
   return stream;
 }
 
+dnnl::memory::dim dim(size_t n) {
+  return static_cast<dnnl::memory::dim>(n);
+}
+
 dnnl::memory::desc matrix(size_t rows, size_t columns, DataType type, size_t ld) {
-  const auto dim = [](size_t n) { return static_cast<dnnl::memory::dim>(n); };
   return {{dim(rows), dim(columns)}, type, dnnl::memory::dims{dim(ld), 1}};
+}
+
+/// Of the product of `operands`: a, b, the bias if there is one, c. Version 2 describes an operation before
+/// its primitive, version 3 both at once.
+template <class Matmul, class... Operands>
+auto describe(const dnnl::primitive_attr& attributes, const Operands&... operands) {
+  if constexpr (requires { typename Matmul::desc; })
+    return typename Matmul::primitive_desc(typename Matmul::desc(operands...), attributes, cpu());
+  else
+    return typename Matmul::primitive_desc(cpu(), operands..., attributes);
+}
+
+void check(dnnl_status_t status, Shape s) {
+  if (status != dnnl_success)
+    fail<SystemError>("[oneDNN] the product of {} by {} and {} by {} failed (status {})", s.m, s.k, s.k, s.n,
+                      static_cast<int>(status));
 }
 
 [[noreturn]] void fail_onednn(const dnnl::error& error) {
@@ -54,11 +76,72 @@ dnnl::memory borrow(const dnnl::memory::desc& description, const void* data) {
 
 constexpr size_t kTypicalRows = 64;
 
+/// Primitives of products of bfloat16, kept by the thread that made them.
+class BFloat16Products {
+ public:
+  void run(Shape s, Operand a, Operand b, const float* bias, float* c) {
+    const Key key = {s.m, s.n, s.k, a.ld, a.transposed, b.ld, b.transposed, bias != nullptr};
+    auto found = known_.find(key);
+    if (found == known_.end()) {
+      if (known_.size() >= kMostKnown) known_.clear();
+      found = known_.emplace(key, make(s, a, b, bias != nullptr)).first;
+    }
+    Product& product = found->second;
+    product.a.set_data_handle(const_cast<void*>(a.data));
+    product.b.set_data_handle(const_cast<void*>(b.data));
+    product.c.set_data_handle(c);
+    std::unordered_map<int, dnnl::memory> arguments = {
+        {DNNL_ARG_SRC, product.a}, {DNNL_ARG_WEIGHTS, product.b}, {DNNL_ARG_DST, product.c}};
+    if (bias != nullptr) {
+      product.bias.set_data_handle(const_cast<float*>(bias));
+      arguments.emplace(DNNL_ARG_BIAS, product.bias);
+    }
+    product.primitive.execute(stream_, arguments);
+    stream_.wait();
+  }
+
+ private:
+  /// Lengths of texts vary, so shapes come and go.
+  static constexpr size_t kMostKnown = 1024;
+  using Key = std::array<int64_t, 8>;
+  struct Product {
+    dnnl::matmul primitive;
+    dnnl::memory a, b, c, bias;
+  };
+
+  static dnnl::memory::desc layout(int64_t rows, int64_t columns, Operand x, DataType type) {
+    return {{rows, columns}, type, x.transposed ? dnnl::memory::dims{1, x.ld} : dnnl::memory::dims{x.ld, 1}};
+  }
+
+  static Product make(Shape s, Operand a, Operand b, bool has_bias) {
+    const auto of_a = layout(s.m, s.k, a, DataType::bf16), of_b = layout(s.k, s.n, b, DataType::bf16);
+    const auto of_c = layout(s.m, s.n, {nullptr, s.n}, DataType::f32),
+               of_bias = layout(1, s.n, {nullptr, s.n}, DataType::f32);
+    const dnnl::primitive_attr attributes;
+    const auto description = has_bias ? describe<dnnl::matmul>(attributes, of_a, of_b, of_bias, of_c)
+                                      : describe<dnnl::matmul>(attributes, of_a, of_b, of_c);
+    const auto nothing = [](const dnnl::memory::desc& shape) {
+      return dnnl::memory(shape, cpu(), DNNL_MEMORY_NONE);
+    };
+    return {dnnl::matmul(description), nothing(of_a), nothing(of_b), nothing(of_c), nothing(of_bias)};
+  }
+
+  dnnl::stream stream_{cpu()};
+  std::map<Key, Product> known_;
+};
+
 }  // namespace
 
+std::string_view backend() {
+  return "oneDNN";
+}
+
+bool are_fast() {
+  return true;
+}
+
 bool bfloat16_is_fast() {
-  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+  return cpu_features().avx512_bf16;
 }
 
 OneThread::OneThread() : before_(open_mp().max_threads ? open_mp().max_threads() : 1) {
@@ -91,20 +174,18 @@ struct PackedMatmul::State {
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const dnnl::memory::desc a = matrix(rows, k, type, lda), c = matrix(rows, n, DataType::f32, ldc);
-    return bias ? dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, weights, bias.get_desc(), c), attributes,
-                                               cpu())
-                : dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, weights, c), attributes, cpu());
+    return bias ? products::describe<dnnl::matmul>(attributes, a, weights, bias.get_desc(), c)
+                : products::describe<dnnl::matmul>(attributes, a, weights, c);
   }
 };
 
-PackedMatmul::PackedMatmul(const FloatWeight& weight, const float* bias, MatmulPrecision precision)
+PackedMatmul::PackedMatmul(const FloatWeight& weight, const float* bias, Precision precision)
     : state_(std::make_unique<State>()) {
   const OneThread one;
   State& s = *state_;
   s.k = weight.k;
   s.n = weight.n;
-  s.type = precision == MatmulPrecision::kBFloat16 ? DataType::bf16 : DataType::f32;
-  const auto dim = [](size_t n) { return static_cast<dnnl::memory::dim>(n); };
+  s.type = precision == Precision::kBFloat16 ? DataType::bf16 : DataType::f32;
   try {
     if (bias) {
       s.bias = dnnl::memory(matrix(1, s.n, DataType::f32, s.n), cpu());
@@ -189,14 +270,20 @@ size_t PackedMatmul::bytes() const {
   return state_->weight.get_desc().get_size();
 }
 
-void multiply_once(bool transposed, size_t m, size_t n, size_t k, float factor, const float* a, size_t lda,
-                   const float* b, size_t ldb, float* c, size_t ldc) {
-  const auto dim = [](size_t value) { return static_cast<dnnl_dim_t>(value); };
-  const dnnl_status_t status = dnnl_sgemm('N', transposed ? 'T' : 'N', dim(m), dim(n), dim(k), factor, a,
-                                          dim(lda), b, dim(ldb), 0.0f, c, dim(ldc));
-  if (status != dnnl_success)
-    fail<SystemError>("[oneDNN] a product of {} by {} by {} failed (status {})", m, n, k,
-                      static_cast<int>(status));
+void multiply(Shape s, Operand a, Operand b, float factor, bool adds, float* c, int64_t ldc) {
+  check(dnnl_sgemm(a.transposed ? 'T' : 'N', b.transposed ? 'T' : 'N', s.m, s.n, s.k, factor,
+                   static_cast<const float*>(a.data), a.ld, static_cast<const float*>(b.data), b.ld,
+                   adds ? 1.0f : 0.0f, c, ldc),
+        s);
 }
 
-}  // namespace qdqbert::engine
+void multiply_bfloat16(Shape s, Operand a, Operand b, const float* bias, float* c) {
+  thread_local BFloat16Products products;
+  try {
+    products.run(s, a, b, bias, c);
+  } catch (const dnnl::error& error) {
+    check(error.status, s);
+  }
+}
+
+}  // namespace qdqbert::products

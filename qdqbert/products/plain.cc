@@ -1,10 +1,41 @@
 // For builds without oneDNN, whose OpenMP runtime ThreadSanitizer cannot follow: the same results, slowly.
 #include <algorithm>
+#include <bit>
 #include <vector>
 
-#include "qdqbert/engine/float/matmul.h"
+#include "qdqbert/products/packed_matmul.h"
 
-namespace qdqbert::engine {
+namespace qdqbert::products {
+
+namespace {
+
+/// Element (row, column) is at row * row_stride + column * column_stride.
+template <class T>
+struct View {
+  explicit View(Operand x)
+      : data(static_cast<const T*>(x.data)),
+        row_stride(x.transposed ? 1 : x.ld),
+        column_stride(x.transposed ? x.ld : 1) {}
+  T at(int64_t row, int64_t column) const { return data[row * row_stride + column * column_stride]; }
+
+  const T* data;
+  int64_t row_stride, column_stride;
+};
+
+/// A bfloat16 is the upper half of a float32.
+float widened(uint16_t bfloat16) {
+  return std::bit_cast<float>(uint32_t{bfloat16} << 16);
+}
+
+}  // namespace
+
+std::string_view backend() {
+  return "plain";
+}
+
+bool are_fast() {
+  return false;
+}
 
 bool bfloat16_is_fast() {
   return false;
@@ -23,7 +54,7 @@ struct PackedMatmul::State {
   std::vector<float> bias;
 };
 
-PackedMatmul::PackedMatmul(const FloatWeight& weight, const float* bias, MatmulPrecision)
+PackedMatmul::PackedMatmul(const FloatWeight& weight, const float* bias, Precision)
     : state_(std::make_unique<State>()) {
   state_->k = weight.k;
   state_->n = weight.n;
@@ -68,14 +99,25 @@ size_t PackedMatmul::bytes() const {
   return state_->weight.size() * sizeof(float);
 }
 
-void multiply_once(bool transposed, size_t m, size_t n, size_t k, float factor, const float* a, size_t lda,
-                   const float* b, size_t ldb, float* c, size_t ldc) {
-  for (size_t i = 0; i < m; ++i)
-    for (size_t j = 0; j < n; ++j) {
+void multiply(Shape s, Operand a, Operand b, float factor, bool adds, float* c, int64_t ldc) {
+  const View<float> left(a), right(b);
+  for (int64_t i = 0; i < s.m; ++i)
+    for (int64_t j = 0; j < s.n; ++j) {
       float sum = 0;
-      for (size_t l = 0; l < k; ++l) sum += a[i * lda + l] * (transposed ? b[j * ldb + l] : b[l * ldb + j]);
-      c[i * ldc + j] = factor * sum;
+      for (int64_t l = 0; l < s.k; ++l) sum += left.at(i, l) * right.at(l, j);
+      float& to = c[i * ldc + j];
+      to = adds ? to + factor * sum : factor * sum;
     }
 }
 
-}  // namespace qdqbert::engine
+void multiply_bfloat16(Shape s, Operand a, Operand b, const float* bias, float* c) {
+  const View<uint16_t> left(a), right(b);
+  for (int64_t i = 0; i < s.m; ++i)
+    for (int64_t j = 0; j < s.n; ++j) {
+      float sum = bias != nullptr ? bias[j] : 0;
+      for (int64_t l = 0; l < s.k; ++l) sum += widened(left.at(i, l)) * widened(right.at(l, j));
+      c[i * s.n + j] = sum;
+    }
+}
+
+}  // namespace qdqbert::products
