@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <unordered_map>
@@ -99,14 +100,20 @@ void release(void* pointer) {
   if (!cache().give_back(pointer)) c10::GetDefaultCPUAllocator()->raw_deallocate(pointer);
 }
 
+at::DataPtr allocate_cached(size_t bytes) {
+  if (bytes < kSmallest) return c10::GetDefaultCPUAllocator()->allocate(bytes);
+  void* block = cache().take(bytes);
+  return {block, block, release, at::Device(at::kCPU)};
+}
+
+/// LibTorch's allocators came to be changed by allocating, and to copy, between 1.13 and 2.3. Without the
+/// word override each function is one where the base class has it.
 class CachingAllocator final : public at::Allocator {
  public:
-  at::DataPtr allocate(size_t bytes) const override {
-    if (bytes < kSmallest) return c10::GetDefaultCPUAllocator()->allocate(bytes);
-    void* block = cache().take(bytes);
-    return {block, block, release, at::Device(at::kCPU)};
-  }
-  at::DeleterFnPtr raw_deleter() const override { return release; }
+  at::DataPtr allocate(size_t bytes) const { return allocate_cached(bytes); }
+  at::DataPtr allocate(size_t bytes) { return allocate_cached(bytes); }
+  at::DeleterFnPtr raw_deleter() const { return release; }
+  void copy_data(void* to, const void* from, size_t bytes) const { std::memcpy(to, from, bytes); }
 };
 
 }  // namespace
