@@ -1,6 +1,8 @@
 #include "qdqbert/model/checkpointing.h"
 
+#include <memory>
 #include <mutex>
+#include <type_traits>
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -77,6 +79,16 @@ struct CheckpointNode : ag::Node {
   }
 };
 
+// A node for the graph. Those of LibTorch 2.15 count their owners themselves. Of others a long chain of nodes
+// overflows the stack unless deleteNode() takes it apart, a name that has to be found by its argument.
+template <class Node>
+auto new_node() {
+  if constexpr (std::is_same_v<decltype(ag::Edge::function), std::shared_ptr<ag::Node>>)
+    return std::shared_ptr<Node>(new Node, [](Node* node) { deleteNode(node); });
+  else
+    return c10::make_intrusive<Node>();
+}
+
 bool needs_gradient(const Layer& layer, const at::Tensor& hidden, const at::Tensor& encoder_states) {
   if (!at::GradMode::is_enabled()) return false;
   if (hidden.requires_grad() || (encoder_states.defined() && encoder_states.requires_grad())) return true;
@@ -91,7 +103,7 @@ bool needs_gradient(const Layer& layer, const at::Tensor& hidden, const at::Tens
 LayerOutput checkpoint_layer(const std::shared_ptr<Layer>& layer, const at::Tensor& hidden,
                              const LayerInputs& inputs, const LayerContext& context) {
   if (!needs_gradient(*layer, hidden, inputs.encoder_states)) return layer->forward(hidden, inputs, context);
-  const std::shared_ptr<CheckpointNode> node(new CheckpointNode(), ag::deleteNode);
+  const auto node = new_node<CheckpointNode>();
   node->layer = layer;
   node->hidden = hidden;
   node->inputs = inputs;

@@ -4,6 +4,8 @@
 #include <limits>
 #include <mutex>
 
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -258,8 +260,9 @@ struct GradientAverage::State {
   std::vector<at::Tensor> parameters;
   std::vector<size_t> bucket_of;
   std::vector<Bucket> buckets;
-  std::vector<size_t> embeddings;                                    // averaged after the buckets, row by row
-  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators;  // hooks live as long as these
+  std::vector<size_t> embeddings;  // averaged after the buckets, row by row
+  // Hooks live as long as these.
+  std::vector<decltype(torch::autograd::impl::grad_accumulator(at::Tensor()))> accumulators;
   std::mutex mutex;
   size_t next = 0;
   bool armed = false;
