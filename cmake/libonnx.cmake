@@ -10,8 +10,8 @@ endif()
 find_package(ONNX REQUIRED)
 add_library(qdqbert::libonnx INTERFACE IMPORTED)
 target_link_libraries(qdqbert::libonnx INTERFACE onnx onnx_proto protobuf::libprotobuf)
-# onnx/onnx_pb.h includes the messages that the library was built with only where its user says which; packages differ in whether
-# they say it.
+# Its headers want to know how the library was built; packages differ in whether they say it.
+target_compile_definitions(qdqbert::libonnx INTERFACE ONNX_NAMESPACE=onnx)
 find_path(QDQBERT_ONNX_ML_INCLUDE onnx/onnx-ml.pb.h)
 if(QDQBERT_ONNX_ML_INCLUDE)
   target_compile_definitions(qdqbert::libonnx INTERFACE ONNX_ML=1)
