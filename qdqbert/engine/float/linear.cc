@@ -27,13 +27,19 @@ Precision possible(Precision wanted) {
   return wanted == Precision::kBFloat16 && !products::bfloat16_is_fast() ? Precision::kFloat32 : wanted;
 }
 
+const char* reason_for(Precision wanted) {
+  if (possible(wanted) == wanted) return "";
+  return products::are_fast() ? "this processor has no fast bfloat16 products"
+                              : "this build has no oneDNN, which has fast bfloat16 products";
+}
+
 }  // namespace
 
 FloatLinear::FloatLinear(const products::FloatWeight& weight, std::span<const float> bias,
                          Precision precision)
     : k_(weight.k),
       n_(weight.n),
-      note_(possible(precision) == precision ? "" : "this processor has no fast bfloat16 products"),
+      note_(reason_for(precision)),
       matmul_(weight, bias.empty() ? nullptr : bias.data(), possible(precision)) {}
 
 void FloatLinear::run(WorkerPool& pool, const float* a, size_t lda, size_t rows, float* c, size_t ldc,
