@@ -22,6 +22,15 @@ if(QDQBERT_SANITIZE)
   target_link_options(qdqbert_options INTERFACE -fsanitize=${QDQBERT_SANITIZE})
 endif()
 
+# What is different from processor to processor is a file for each: NAME_${QDQBERT_PROCESSOR}.cc.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$")
+  set(QDQBERT_PROCESSOR x86)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(QDQBERT_PROCESSOR arm64)
+else()
+  message(FATAL_ERROR "qdqbert is written for x86-64 and arm64, and this is ${CMAKE_SYSTEM_PROCESSOR}; another processor needs its own of the files that end in _arm64.cc")
+endif()
+
 # Flags follow from the file name's last suffix, so only files with an ISA suffix ever get -m flags.
 set(QDQBERT_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(QDQBERT_ISA_FLAGS_avxvnni -mavx2 -mfma -mf16c -mavxvnni)

@@ -1,4 +1,5 @@
-// What this processor and operating system can run.
+// What this processor and operating system can run. One file a processor: cpu_features_x86.cc,
+// cpu_features_arm64.cc.
 #pragma once
 
 #include <optional>
@@ -8,6 +9,7 @@ namespace qdqbert {
 
 /// Instruction sets that kernels are written for, in ascending order of preference.
 enum class Isa { kRef, kAvx2, kAvxVnni, kAvx512Vnni, kAmxInt8 };
+inline constexpr Isa kIsas[] = {Isa::kRef, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAmxInt8};
 
 std::string_view name_of(Isa isa);  ///< "ref", "avx2", "avxvnni", "avx512vnni", "amxint8"
 std::optional<Isa> isa_named(std::string_view name);
@@ -21,10 +23,14 @@ struct CpuFeatures {
   bool avx512_bf16 = false;
 };
 
-/// Detected once; asks the operating system for AMX tile permission.
+/// Detected once; asks the operating system for AMX tile permission. On arm64 all false: its kernels are the
+/// scalar reference.
 const CpuFeatures& cpu_features();
 
 bool supports(Isa isa);
+
+/// Tells the processor that this thread is waiting in a loop.
+void pause_spinning();
 
 /// The best supported ISA, or the one named by QDQBERT_ISA. Throws UsageError when that name is unknown or
 /// not supported here.

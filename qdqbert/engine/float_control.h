@@ -1,21 +1,22 @@
-// The SSE control word, as the bit promise needs it.
+// The float control word, as the bit promise needs it: MXCSR (float_control_x86.cc), FPCR
+// (float_control_arm64.cc).
 #pragma once
 
 #include <cstdint>
 
 namespace qdqbert::engine {
 
-/// All exceptions masked, round to nearest, neither FTZ nor DAZ, for as long as the object lives on this
-/// thread.
+/// All exceptions masked, round to nearest, denormals neither flushed to zero nor taken for it, NaN payloads
+/// kept, for as long as the object lives on this thread.
 class StandardFloatControl {
  public:
-  StandardFloatControl() : saved_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(0x1f80); }
-  ~StandardFloatControl() { __builtin_ia32_ldmxcsr(saved_); }
+  StandardFloatControl();
+  ~StandardFloatControl();
   StandardFloatControl(const StandardFloatControl&) = delete;
   StandardFloatControl& operator=(const StandardFloatControl&) = delete;
 
  private:
-  uint32_t saved_;
+  uint64_t saved_;
 };
 
 }  // namespace qdqbert::engine

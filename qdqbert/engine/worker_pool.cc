@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "qdqbert/base/cpu_features.h"
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/float_control.h"
 
@@ -80,7 +81,7 @@ void WorkerPool::work(int worker) {
     if (stopping_.load(std::memory_order_relaxed)) return;
     if ((gate & kOpen) == 0 || gate / kJob == done) {
       if (++spins < kSpins) {
-        __builtin_ia32_pause();
+        pause_spinning();
       } else {
         gate_.wait(gate, std::memory_order_acquire);
       }
@@ -108,7 +109,7 @@ void WorkerPool::run_erased(size_t count, Call call, const void* context) {
   // A worker that lost its processor in the middle of a task needs this one to get on.
   for (int spins = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++spins) {
     if (spins < kSpins) {
-      __builtin_ia32_pause();
+      pause_spinning();
     } else {
       std::this_thread::yield();
     }

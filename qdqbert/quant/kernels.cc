@@ -5,17 +5,7 @@
 namespace qdqbert::quant {
 
 const Kernels& kernels() {
-  switch (preferred_isa()) {
-    case Isa::kRef:
-      return kKernelsRef;
-    case Isa::kAvx2:
-    case Isa::kAvxVnni:
-      return kKernelsAvx2;
-    case Isa::kAvx512Vnni:
-    case Isa::kAmxInt8:
-      return kKernelsAvx512;
-  }
-  return kKernelsRef;
+  return kernels_for(preferred_isa());
 }
 
 }  // namespace qdqbert::quant

@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+namespace qdqbert {
+enum class Isa;
+}
+
 namespace qdqbert::quant {
 
 /// Flags that Kernels::quantize returns.
@@ -68,7 +72,9 @@ extern const Kernels kKernelsRef;
 extern const Kernels kKernelsAvx2;
 extern const Kernels kKernelsAvx512;
 
-/// The table for preferred_isa().
+/// The table for an ISA that this machine supports (kernels_x86.cc, kernels_arm64.cc).
+const Kernels& kernels_for(Isa isa);
+/// That of preferred_isa().
 const Kernels& kernels();
 
 }  // namespace qdqbert::quant

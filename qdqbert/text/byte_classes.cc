@@ -2,13 +2,7 @@
 
 #include <cstring>
 
-#include "qdqbert/base/cpu_features.h"
-
 namespace qdqbert::text {
-
-ClassifyBytes classify_bytes() {
-  return preferred_isa() == Isa::kRef ? classify_bytes_ref : classify_bytes_avx2;
-}
 
 void classify_bytes_ref(const unsigned char* bytes, size_t size, bool lower_case, ByteClasses* out) {
   out->any_other = 0;

@@ -29,7 +29,8 @@ using ClassifyBytes = void (*)(const unsigned char* bytes, size_t size, bool low
 void classify_bytes_ref(const unsigned char* bytes, size_t size, bool lower_case, ByteClasses* out);
 void classify_bytes_avx2(const unsigned char* bytes, size_t size, bool lower_case, ByteClasses* out);
 
-/// The fastest of them that QDQBERT_ISA and this processor allow.
+/// The fastest of them that QDQBERT_ISA and this processor allow (byte_classes_x86.cc,
+/// byte_classes_arm64.cc).
 ClassifyBytes classify_bytes();
 
 }  // namespace qdqbert::text

@@ -77,7 +77,7 @@ TEST_F(EngineVerbs, AnswersDoNotDependOnHowTheyAreComputed) {
   EXPECT_EQ(read_json(scratch_ / "predictions.json").size(), questions_.size());
   EXPECT_EQ(predictions({"--threads", "1", "--tokens_per_batch", "1"}), expected);
   EXPECT_EQ(predictions({"--threads", "3", "--tokens_per_batch", "100000", "--pin"}), expected);
-  for (const Isa isa : {Isa::kRef, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAmxInt8})
+  for (const Isa isa : kIsas)
     if (supports(isa)) {
       EXPECT_EQ(predictions({"--isa", std::string(name_of(isa))}), expected);
     }

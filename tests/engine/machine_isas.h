@@ -9,7 +9,7 @@ namespace qdqbert::engine {
 /// Every ISA that this machine can run, the scalar reference first.
 inline std::vector<Isa> machine_isas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::kRef, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Vnni, Isa::kAmxInt8})
+  for (const Isa isa : kIsas)
     if (supports(isa)) isas.push_back(isa);
   return isas;
 }

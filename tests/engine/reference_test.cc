@@ -10,6 +10,8 @@
 #include "qdqbert/engine/reference/liveness.h"
 #include "qdqbert/engine/reference/operators.h"
 
+#include "tests/engine/flush_to_zero.h"
+
 namespace qdqbert::engine::reference {
 namespace {
 
@@ -222,11 +224,17 @@ TEST(Reference, SaysWhatItLacks) {
 }
 
 TEST(Reference, TheCallersFloatControlWordDoesNotMatter) {
-  const uint32_t before = __builtin_ia32_stmxcsr();
-  __builtin_ia32_ldmxcsr(before | 0x8040);  // flush to zero, denormals are zero
-  const Tensor out = one("Mul", {f32({1}, {1e-30f}), f32({1}, {1e-12f})});
-  __builtin_ia32_ldmxcsr(before);
+  volatile float small = 1e-30f, smaller = 1e-12f, before, after;
+  Tensor out;
+  {
+    const qdqbert::testing::FlushToZero flush;
+    before = small * smaller;
+    out = one("Mul", {f32({1}, {small}), f32({1}, {smaller})});
+    after = small * smaller;
+  }
+  EXPECT_EQ(before, 0);
   EXPECT_GT(out.as<float>()[0], 0);
+  EXPECT_EQ(after, 0) << "the caller's word is not given back";
 }
 
 /// y = Reshape(x + x, [-1]); z = (x + x) * c

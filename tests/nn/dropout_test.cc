@@ -15,8 +15,8 @@ namespace {
 // Every table that this processor can run.
 std::vector<const RowKernels*> tables() {
   std::vector<const RowKernels*> all = {&kRowKernelsRef};
-  if (supports(Isa::kAvx2)) all.push_back(&kRowKernelsAvx2);
-  if (supports(Isa::kAvx512Vnni)) all.push_back(&kRowKernelsAvx512);
+  for (const Isa isa : kIsas)
+    if (supports(isa) && all.back() != &row_kernels_for(isa)) all.push_back(&row_kernels_for(isa));
   return all;
 }
 

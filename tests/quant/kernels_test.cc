@@ -32,9 +32,10 @@ uint32_t seed() {
 }
 
 std::vector<const Kernels*> other_tables() {
-  std::vector<const Kernels*> tables;
-  if (cpu_features().avx2) tables.push_back(&kKernelsAvx2);
-  if (cpu_features().avx512) tables.push_back(&kKernelsAvx512);
+  std::vector<const Kernels*> tables = {&kKernelsRef};
+  for (const Isa isa : kIsas)
+    if (supports(isa) && tables.back() != &kernels_for(isa)) tables.push_back(&kernels_for(isa));
+  tables.erase(tables.begin());
   return tables;
 }
 

@@ -8,7 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include "qdqbert/base/cpu_features.h"
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/utf8.h"
 #include "qdqbert/text/byte_classes.h"
@@ -27,8 +26,7 @@ Tokenizer small(TokenizerOptions options = {}) {
 }
 
 TEST(ByteClasses, AgreeWithTheCharacterTables) {
-  for (const ClassifyBytes classify :
-       {classify_bytes_ref, cpu_features().avx2 ? classify_bytes_avx2 : classify_bytes_ref})
+  for (const ClassifyBytes classify : {classify_bytes_ref, classify_bytes()})
     for (int c = 0; c < 256; ++c) {
       const auto byte = static_cast<unsigned char>(c);
       ByteClasses classes;
@@ -49,7 +47,7 @@ TEST(ByteClasses, AgreeWithTheCharacterTables) {
 }
 
 TEST(ByteClasses, EveryInstructionSetGivesTheSame) {
-  const ClassifyBytes best = cpu_features().avx2 ? classify_bytes_avx2 : classify_bytes_ref;
+  const ClassifyBytes best = classify_bytes();
   std::mt19937 random(1);
   for (size_t size = 0; size <= kBlock; size += size < 200 ? 1 : 31) {
     // Exactly as many bytes as there are, so that a sanitizer sees reads behind them.

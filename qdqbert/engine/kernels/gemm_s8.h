@@ -32,7 +32,7 @@ using GemmS8Run = void (*)(const uint8_t* a, size_t lda, size_t rows, const void
 
 enum class PanelLayout : uint8_t { kGroups, kTiles };
 
-/// One row of the kernel table (gemm_s8.cc).
+/// The product in the kernel table (table_x86.cc, table_arm64.cc).
 struct GemmS8Kernel {
   const char* name;  ///< ISA as QDQBERT_ISA spells it
   size_t

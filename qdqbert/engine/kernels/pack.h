@@ -10,12 +10,6 @@ namespace qdqbert::engine {
 
 /// The kernel of an ISA; null when this build has none for it.
 const GemmS8Kernel* find_gemm_s8(const char* isa);
-/// All kernels, best first, the scalar reference last.
-struct GemmS8Table {
-  const GemmS8Kernel* begin;
-  const GemmS8Kernel* end;
-};
-GemmS8Table gemm_s8_kernels();
 
 inline size_t padded_k(size_t k) {
   return (k + kGemmKUnit - 1) / kGemmKUnit * kGemmKUnit;

@@ -6,7 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "qdqbert/engine/kernels/peak_s8.h"
 #include "qdqbert/engine/kernels/select.h"
 #include "qdqbert/engine/worker_pool.h"
 
@@ -14,24 +13,7 @@ namespace qdqbert::engine {
 
 namespace {
 
-using Loop = double (*)(size_t);
 using Clock = std::chrono::steady_clock;
-
-Loop loop_for(Isa isa) {
-  switch (isa) {
-    case Isa::kAvx2:
-      return peak_s8_avx2;
-    case Isa::kAvxVnni:
-      return peak_s8_avxvnni;
-    case Isa::kAvx512Vnni:
-      return peak_s8_avx512vnni;
-    case Isa::kAmxInt8:
-      return peak_s8_amxint8;
-    case Isa::kRef:
-      break;
-  }
-  return peak_s8_ref;
-}
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -42,8 +24,8 @@ double seconds_since(Clock::time_point start) {
 double measured_peak_gops(Isa isa, int threads) {
   constexpr double kRoundSeconds = 0.003;
   constexpr int kRounds = 20;
-  const Loop loop = loop_for(isa);
-  const GemmS8Kernel& kernel = gemm_s8_for(isa);
+  const IsaKernels& kernels = kernels_for(isa);
+  const GemmS8Kernel& kernel = kernels.gemm;
   WorkerPool pool(threads);
   std::vector<double> gops(static_cast<size_t>(threads));
   double best = 0;
@@ -58,7 +40,7 @@ double measured_peak_gops(Isa isa, int threads) {
       const auto start = Clock::now();
       double done = 0, seconds = 0;
       do {
-        done += loop(2000);
+        done += kernels.peak_s8(2000);
         seconds = seconds_since(start);
       } while (seconds < kRoundSeconds);
       gops[task] = done / seconds * 1e-9;

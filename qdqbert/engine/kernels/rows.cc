@@ -2,22 +2,18 @@
 
 namespace qdqbert::engine {
 
+const IsaKernels& kernels_for(Isa isa) {
+  for (const IsaKernels& row : isa_kernels())
+    if (row.gemm.name == name_of(isa)) return row;
+  return isa_kernels().back();
+}
+
 const RowKernels& rows_for(Isa isa) {
-  switch (isa) {
-    case Isa::kRef:
-      return rows_ref();
-    case Isa::kAvx2:
-    case Isa::kAvxVnni:
-      return rows_avx2();
-    case Isa::kAvx512Vnni:
-    case Isa::kAmxInt8:
-      return rows_avx512();
-  }
-  return rows_ref();
+  return kernels_for(isa).rows();
 }
 
 const GemmS8Kernel& gemm_s8_for(Isa isa) {
-  return *find_gemm_s8(name_of(isa).data());
+  return kernels_for(isa).gemm;
 }
 
 }  // namespace qdqbert::engine

@@ -5,17 +5,7 @@
 namespace qdqbert::nn {
 
 const RowKernels& row_kernels() {
-  switch (preferred_isa()) {
-    case Isa::kRef:
-      return kRowKernelsRef;
-    case Isa::kAvx2:
-    case Isa::kAvxVnni:
-      return kRowKernelsAvx2;
-    case Isa::kAvx512Vnni:
-    case Isa::kAmxInt8:
-      return kRowKernelsAvx512;
-  }
-  return kRowKernelsRef;
+  return row_kernels_for(preferred_isa());
 }
 
 }  // namespace qdqbert::nn

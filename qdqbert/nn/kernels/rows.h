@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+namespace qdqbert {
+enum class Isa;
+}
+
 namespace qdqbert::nn {
 
 /// Where a stream of random words begins: Philox4x32-10 with this key counts c = (n, call, step low, step
@@ -59,7 +63,9 @@ extern const RowKernels kRowKernelsRef;
 extern const RowKernels kRowKernelsAvx2;
 extern const RowKernels kRowKernelsAvx512;
 
-/// The table for preferred_isa().
+/// The table for an ISA that this machine supports (rows_x86.cc, rows_arm64.cc).
+const RowKernels& row_kernels_for(Isa isa);
+/// That of preferred_isa().
 const RowKernels& row_kernels();
 
 }  // namespace qdqbert::nn

@@ -1,0 +1,10 @@
+#include "qdqbert/base/cpu_features.h"
+#include "qdqbert/nn/kernels/rows.h"
+
+namespace qdqbert::nn {
+
+const RowKernels& row_kernels_for(Isa) {
+  return kRowKernelsRef;
+}
+
+}  // namespace qdqbert::nn

@@ -1,0 +1,10 @@
+#include "qdqbert/base/cpu_features.h"
+#include "qdqbert/quant/kernels.h"
+
+namespace qdqbert::quant {
+
+const Kernels& kernels_for(Isa) {
+  return kKernelsRef;
+}
+
+}  // namespace qdqbert::quant
