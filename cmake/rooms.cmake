@@ -77,7 +77,8 @@ endfunction()
 
 # qdqbert_test(NAME SOURCES a_test.cc DEPS rooms LABELS unit|golden|peer|e2e|hostile|long LIBS extra)
 # One executable and one ctest entry per family: no per-case discovery at build time.
-# Label threads: also run under TSan (target thread_tests builds just these).
+# Label threads: also run under TSan (target thread_tests builds just these). Label arm64: also run on an emulated arm64
+# (target arm64_tests); so a test with this label starts no program.
 function(qdqbert_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS;LIBS;ARGS" ${ARGN})
   find_package(GTest REQUIRED)
@@ -99,5 +100,8 @@ function(qdqbert_test name)
     ENVIRONMENT "GOMP_SPINCOUNT=1000")
   if("threads" IN_LIST arg_LABELS)
     add_dependencies(thread_tests ${name})
+  endif()
+  if("arm64" IN_LIST arg_LABELS)
+    add_dependencies(arm64_tests ${name})
   endif()
 endfunction()
