@@ -1,6 +1,7 @@
 #include "qdqbert/train/process_group.h"
 
 #include <algorithm>
+#include <csignal>
 #include <limits>
 #include <mutex>
 
@@ -8,11 +9,10 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/train/rendezvous.h"
 
 namespace qdqbert::train {
 namespace {
@@ -43,15 +43,8 @@ bool is_this_machine(const std::string& host) {
   return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
 }
 
-c10::intrusive_ptr<c10d::ProcessGroupGloo> connect(const Launch& launch, std::chrono::seconds patience) {
-  c10d::TCPStoreOptions store_options;
-  store_options.port = launch.master_port;
-  store_options.isServer = launch.rank == 0 && !launch.launcher_keeps_store;
-  store_options.numWorkers = static_cast<size_t>(launch.size);
-  store_options.waitWorkers = !launch.launcher_keeps_store;
-  store_options.timeout = patience;
-  const auto store = c10::make_intrusive<c10d::PrefixStore>(
-      "qdqbert", c10::make_intrusive<c10d::TCPStore>(launch.master_host, store_options));
+c10::intrusive_ptr<c10d::ProcessGroupGloo> connect_gloo(const Launch& launch, std::chrono::seconds patience,
+                                                        const c10::intrusive_ptr<c10d::Store>& store) {
   auto options = c10d::ProcessGroupGloo::Options::create(patience);
   const std::optional<std::string> interface = process_environment("GLOO_SOCKET_IFNAME");
   // A machine's own name need not resolve; for ranks of one machine the loopback always does.
@@ -60,6 +53,13 @@ c10::intrusive_ptr<c10d::ProcessGroupGloo> connect(const Launch& launch, std::ch
                                  ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
                                  : c10d::ProcessGroupGloo::createDefaultDevice());
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, launch.rank, launch.size, options);
+}
+
+// Writing to a rank that is gone must fail, so that it can be told, and not end this process.
+void keep_broken_pipes_as_errors() {
+  struct sigaction action {};
+  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL)
+    std::signal(SIGPIPE, SIG_IGN);
 }
 
 std::string first_line(const std::string& text) {
@@ -91,16 +91,10 @@ void ProcessGroup::guarded(const char* doing, Call&& call) {
 
 ProcessGroup::ProcessGroup(const Launch& launch, std::chrono::seconds patience)
     : launch_(launch), connection_(std::make_unique<Connection>()) {
-  try {
-    connection_->group = connect(launch, patience);
-  } catch (const std::exception& error) {
-    fail<SystemError>(
-        "[processes] rank {} of {} ({}) could not meet the others at {}:{} within {} s: {}; are all ranks "
-        "started, "
-        "and is the address reachable?",
-        launch.rank, launch.size, launch.launcher, launch.master_host, launch.master_port, patience.count(),
-        first_line(error.what()));
-  }
+  keep_broken_pipes_as_errors();
+  meet(launch, patience, [&](const c10::intrusive_ptr<c10d::Store>& store) {
+    connection_->group = connect_gloo(launch, patience, store);
+  });
 }
 
 ProcessGroup::~ProcessGroup() = default;

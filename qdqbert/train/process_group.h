@@ -23,8 +23,8 @@ class LostRank : public Error {
 /// others' next call throws LostRank, so nobody waits for ever; what a call was to change is then undefined.
 class ProcessGroup {
  public:
-  /// Waits until all ranks are there. Throws SystemError naming the address when they are not within
-  /// `patience`.
+  /// Waits until all ranks are there and connected (rendezvous.h). Throws SystemError: a rank that did not
+  /// come within `patience`, or was lost on the way. A process that SIGPIPE would end ignores it from now on.
   explicit ProcessGroup(const Launch& launch, std::chrono::seconds patience = std::chrono::minutes(5));
   ~ProcessGroup();
   ProcessGroup(const ProcessGroup&) = delete;
