@@ -13,10 +13,6 @@
 namespace qdqbert::model {
 namespace {
 
-void tell(const QuantizerTap* tap, const nn::TensorQuantizer& quantizer, const at::Tensor& x) {
-  if (tap != nullptr && !quantizer.disabled() && quantizer.if_quant()) (*tap)(quantizer.label(), x);
-}
-
 at::Tensor dropped(const at::Tensor& x, double probability, bool training) {
   return training && probability > 0 ? nn::dropout(x, probability) : x;
 }
@@ -43,27 +39,32 @@ void add_to(at::Tensor& sum, const at::Tensor& term) {
 
 }  // namespace
 
+void tell(const LayerContext& context, const nn::TensorQuantizer& quantizer, const at::Tensor& x) {
+  if (context.tap != nullptr && !quantizer.disabled() && quantizer.if_quant())
+    (*context.tap)(quantizer.label(), x);
+}
+
 at::Tensor quantize(nn::TensorQuantizer& quantizer, const at::Tensor& x, const LayerContext& context,
                     bool may_overwrite) {
-  tell(context.tap, quantizer, x);
+  tell(context, quantizer, x);
   return quantizer.forward(x, context.call(may_overwrite));
 }
 
 at::Tensor quantize(nn::TensorQuantizer& quantizer, nn::SharedInput& x, const LayerContext& context) {
-  tell(context.tap, quantizer, x.tensor());
+  tell(context, quantizer, x.tensor());
   return x.quantize(quantizer, context.arithmetic);
 }
 
 at::Tensor forward_linear(nn::QuantLinear& linear, const at::Tensor& x, const LayerContext& context,
                           bool may_overwrite) {
   const at::Tensor quantized = quantize(linear.input_quantizer(), x, context, may_overwrite);
-  tell(context.tap, linear.weight_quantizer(), linear.weight);
+  tell(context, linear.weight_quantizer(), linear.weight);
   return linear.forward_quantized(quantized, context.call(false));
 }
 
 at::Tensor forward_linear(nn::QuantLinear& linear, nn::SharedInput& x, const LayerContext& context) {
   const at::Tensor quantized = quantize(linear.input_quantizer(), x, context);
-  tell(context.tap, linear.weight_quantizer(), linear.weight);
+  tell(context, linear.weight_quantizer(), linear.weight);
   return linear.forward_quantized(quantized, context.call(false));
 }
 
@@ -167,7 +168,7 @@ SelfAttentionOutput SelfAttention::forward(nn::SharedInput& hidden, const at::Te
   check_masks(mask, head_mask, q.size(1), k.dim() == 4 ? k.size(2) : k.size(1));
   const bool flat = k.dim() == 3 && splits_freely(*matmul_q_input_quantizer) &&
                     splits_freely(*matmul_k_input_quantizer) && splits_freely(*matmul_v_input_quantizer);
-  if (flat && !relative && context.tap == nullptr) {
+  if (flat && !relative) {
     AttentionOperands operands{quantize(*matmul_q_input_quantizer, q, context, true),
                                quantize(*matmul_k_input_quantizer, k, context, !is_decoder_),
                                quantize(*matmul_v_input_quantizer, v, context, !is_decoder_),
@@ -246,19 +247,24 @@ ResidualOutput::ResidualOutput(int64_t in_features, const io::BertConfig& config
 at::Tensor ResidualOutput::forward(const at::Tensor& hidden, nn::SharedInput& residual,
                                    const LayerContext& context, bool may_overwrite) {
   const at::Tensor linear = forward_linear(*dense, hidden, context, may_overwrite);
-  if (context.tap == nullptr) {
-    const auto local = nn::PartQuantizer::of(*add_local_input_quantizer, context.arithmetic);
-    const auto added = nn::PartQuantizer::of(*add_residual_input_quantizer, context.arithmetic);
-    if (local && added) {
-      const nn::ResidualNorm fused{linear,
-                                   residual.tensor(),
-                                   layer_norm->weight,
-                                   layer_norm->bias,
-                                   layer_norm->epsilon(),
-                                   is_training() ? dropout_ : 0,
-                                   *local,
-                                   *added};
-      if (fused.fits()) return nn::residual_norm(fused);
+  const auto local = nn::PartQuantizer::of(*add_local_input_quantizer, context.arithmetic);
+  const auto added = nn::PartQuantizer::of(*add_residual_input_quantizer, context.arithmetic);
+  if (local && added) {
+    nn::ResidualNorm fused{linear,
+                           residual.tensor(),
+                           layer_norm->weight,
+                           layer_norm->bias,
+                           layer_norm->epsilon(),
+                           is_training() ? dropout_ : 0,
+                           *local,
+                           *added};
+    if (fused.fits()) {
+      if (context.tap == nullptr) return nn::residual_norm(fused);
+      fused.dropped = at::empty(linear.sizes(), linear.options());
+      const at::Tensor result = nn::residual_norm(fused);
+      tell(context, *add_local_input_quantizer, fused.dropped);
+      tell(context, *add_residual_input_quantizer, residual.tensor());
+      return result;
     }
   }
   const at::Tensor transformed = dropped(linear, dropout_, is_training());

@@ -26,6 +26,9 @@ struct LayerContext {
   nn::QuantCall call(bool may_overwrite) const { return {arithmetic, may_overwrite && tap == nullptr}; }
 };
 
+/// Tells the tap, if there is one, what the quantizer is about to quantize.
+void tell(const LayerContext& context, const nn::TensorQuantizer& quantizer, const at::Tensor& x);
+
 /// Applies a quantizer, telling the tap first.
 at::Tensor quantize(nn::TensorQuantizer& quantizer, const at::Tensor& x, const LayerContext& context,
                     bool may_overwrite);

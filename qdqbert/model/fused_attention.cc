@@ -185,6 +185,18 @@ at::Tensor forward(const AttentionOperands& operands, const nn::DropoutMask& dro
   return context;
 }
 
+// Of all heads, after dropout and head mask: [B, A, S, K].
+at::Tensor all_probabilities(const HeadMath& math) {
+  const Layout& layout = math.layout;
+  const at::Tensor all = at::empty({layout.batch, layout.heads, layout.length, layout.keys}, at::kFloat);
+  for_heads(layout, 0, [&](int64_t item, float*) {
+    float* p = all.data_ptr<float>() + item * layout.scores();
+    math.softmax(item, p);
+    if (math.changes_probabilities()) math.drop(item, p, p);
+  });
+  return all;
+}
+
 class AttentionFunction : public ag::Function<AttentionFunction> {
  public:
   static at::Tensor forward(ag::AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
@@ -247,25 +259,22 @@ FusedAttention fused_attention(const AttentionOperands& operands, nn::TensorQuan
   const auto quantizer = nn::PartQuantizer::of(probability_quantizer, context.arithmetic);
   FusedAttention result;
   if (learns(operands)) {
+    if (context.tap != nullptr)
+      tell(context, probability_quantizer, all_probabilities(HeadMath(operands, dropped)));
     result.context =
         AttentionFunction::apply(operands.q, operands.k, operands.v, *quantizer, operands, dropped);
     return result;
   }
-  if (quantizer && !context.output_attentions) {
+  if (quantizer && !context.output_attentions && context.tap == nullptr) {
     result.context = forward(operands, dropped, *quantizer);
     return result;
   }
-  // Somebody needs all probabilities: the caller, or a quantizer.
+  // Somebody needs all probabilities: the caller, a quantizer or a tap.
   const HeadMath math(operands, dropped);
-  const at::Tensor all = at::empty({layout.batch, layout.heads, layout.length, layout.keys}, at::kFloat);
-  for_heads(layout, 0, [&](int64_t item, float*) {
-    float* p = all.data_ptr<float>() + item * layout.scores();
-    math.softmax(item, p);
-    if (math.changes_probabilities()) math.drop(item, p, p);
-  });
+  const at::Tensor all = all_probabilities(math);
   if (context.output_attentions) result.probabilities = all;
   const at::Tensor quantized =
-      probability_quantizer.forward(all, context.call(!context.output_attentions)).contiguous();
+      quantize(probability_quantizer, all, context, !context.output_attentions).contiguous();
   result.context = at::empty({layout.batch, layout.length, layout.width}, at::kFloat);
   for_heads(layout, 0, [&](int64_t item, float*) {
     math.context(item, quantized.data_ptr<float>() + item * layout.scores(),

@@ -36,7 +36,7 @@ struct ModelInputs {
 };
 
 /// Called with the module path and the unquantized input of each quantizer that quantizes, in execution
-/// order.
+/// order. The input may be kept, not written to; it need not have a history for gradients.
 using QuantizerTap = std::function<void(const std::string& quantizer, const at::Tensor& input)>;
 
 /// nullopt means: as the configuration says.
@@ -52,7 +52,7 @@ struct ForwardOptions {
   /// with a cache and one new token, no answer with several or in cross-attention to another length.
   /// Otherwise they count from the first token of the text, also where the cache holds it.
   bool original_relative_distances = false;
-  /// Observer of every quantizer's input. Switches off the reuse of quantized tensors, not the results.
+  /// Sees every quantizer's input, at the price of keeping it; results and gradients have the same bits.
   QuantizerTap tap;
 };
 

@@ -62,6 +62,7 @@ Kept forward(const ResidualNorm& o, bool keeps_masks) {
   const int64_t height = block_rows(columns), blocks = (rows + height - 1) / height;
   const float *in = x.data_ptr<float>(), *base = residual.defined() ? residual.data_ptr<float>() : nullptr;
   float *sums = kept.sum.data_ptr<float>(), *out = kept.y.data_ptr<float>();
+  float* shown = o.dropped.defined() ? o.dropped.data_ptr<float>() : nullptr;
   at::parallel_for(0, blocks, 4, [&](int64_t begin, int64_t end) {
     std::vector<float> quantized(
         base != nullptr && !o.added.is_inert() ? static_cast<size_t>(height * columns) : 0);
@@ -74,6 +75,7 @@ Kept forward(const ResidualNorm& o, bool keeps_masks) {
         kernels.apply_mask(from, dropped.data(), first, dropped.scale, length, sum);
         from = sum;
       }
+      if (shown != nullptr) std::copy(from, from + length, shown + offset);
       if (!o.local.is_inert()) {
         auto* passes =
             kept.x_passes.defined() ? static_cast<uint8_t*>(kept.x_passes.data_ptr()) + offset / 8 : nullptr;

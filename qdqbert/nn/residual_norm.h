@@ -14,6 +14,7 @@ struct ResidualNorm {
   double epsilon = 1e-12;
   double dropout = 0;
   PartQuantizer local, added;  ///< of x and of the residual
+  at::Tensor dropped{};        ///< contiguous, shape of x: receives dropout(x) for a reader; undefined: none
 
   /// float32 on the CPU, shapes as said, and rows to work on.
   bool fits() const;

@@ -124,7 +124,7 @@ TEST(Scenarios, S2_CalibrationByHandOverInputQuantizers) {
   };
   options.output_hidden_states = true;
   const ModelOutputs tapped = model->forward(inputs, options);
-  EXPECT_EQ(difference(tapped.last_hidden_state, quantized, 2e-5), "") << "a tap changes nothing";
+  EXPECT_TRUE(at::equal(tapped.last_hidden_state, quantized)) << "a tap changes nothing";
   const auto fake = [](const at::Tensor& x, const at::Tensor& amax) {
     const at::Tensor scale = 127.0F / amax;
     return (x * scale).round().clamp(-128, 127) / scale;
