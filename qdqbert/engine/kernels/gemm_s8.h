@@ -59,6 +59,17 @@ void gemm_s8_run_avx2(const uint8_t*, size_t, size_t, const void*, size_t, int32
 void gemm_s8_run_avxvnni(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
 void gemm_s8_run_avx512vnni(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
 void gemm_s8_run_amxint8(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
+
+/// What ldtilecfg reads. Everything that uses tiles enters through gemm_s8_enter_amxint8(), which loads the
+/// one object of it, and gives them back through gemm_s8_leave_amxint8().
+struct AmxConfiguration {
+  uint8_t palette;
+  uint8_t start_row;
+  uint8_t reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+extern const AmxConfiguration gemm_s8_configuration_amxint8;
 void gemm_s8_enter_amxint8();
 void gemm_s8_leave_amxint8();
 

@@ -1,6 +1,7 @@
 // 2 x 2 tiles: 32 rows x 32 columns, tiles 0-3 accumulate, 4-5 hold A, 6-7 hold B; each step of 64 k loads
 // four tiles for four tdpbssd, the best ratio that eight tiles allow. Rows past the end are computed from
-// whatever follows in A and not stored, so one tile configuration serves all calls.
+// whatever follows in A and not stored, so one tile configuration (gemm_s8_tiles_amxint8.cc)
+// serves all calls.
 //
 // A long K is cut: 768 k of a panel are 24 KB and stay in the first-level cache while the rows of the call
 // stream past; the sums wait in acc meanwhile. While the first rows of a cut are at work, the next panel is
@@ -16,14 +17,6 @@ namespace {
 constexpr size_t kColumns = 32;
 constexpr size_t kTileBytes = 1024;
 constexpr size_t kCut = 768;
-
-struct alignas(64) TileConfig {
-  uint8_t palette;
-  uint8_t start_row;
-  uint8_t reserved[14];
-  uint16_t row_bytes[16];
-  uint8_t rows[16];
-};
 
 inline void copy_rows(const int32_t* from, int32_t* to, size_t ld, size_t rows) {
   for (size_t m = 0; m < rows; ++m) __builtin_memcpy(to + m * ld, from + m * 16, 64);
@@ -113,20 +106,6 @@ void last_1x2(const uint8_t* a, size_t lda, const uint8_t* codes, size_t k, int3
 }
 
 }  // namespace
-
-void gemm_s8_enter_amxint8() {
-  TileConfig config = {};
-  config.palette = 1;
-  for (int t = 0; t < 8; ++t) {
-    config.row_bytes[t] = 64;
-    config.rows[t] = 16;
-  }
-  _tile_loadconfig(&config);
-}
-
-void gemm_s8_leave_amxint8() {
-  _tile_release();
-}
 
 void gemm_s8_run_amxint8(const uint8_t* a, size_t lda, size_t rows, const void* panel, size_t k, int32_t* acc,
                          size_t ldacc) {
