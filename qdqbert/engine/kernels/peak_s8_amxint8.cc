@@ -5,15 +5,15 @@
 
 namespace qdqbert::engine {
 
-double peak_s8_amxint8(size_t rounds) {
+double peak_s8_amxint8(const int8_t* codes, size_t rounds) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
+  _tile_loadd(4, codes, 64);
+  _tile_loadd(5, codes + 1024, 64);
+  _tile_loadd(6, codes + 2048, 64);
+  _tile_loadd(7, codes + 3072, 64);
   for (size_t i = 0; i < rounds; ++i) {
     _tile_dpbssd(0, 4, 6);
     _tile_dpbssd(1, 4, 7);

@@ -13,8 +13,8 @@ namespace qdqbert::engine {
 struct IsaKernels {
   GemmS8Kernel gemm;
   const RowKernels& (*rows)();
-  double (*peak_s8)(
-      size_t rounds);  ///< the loop of peak_s8.h over the instruction that `gemm` multiplies with
+  /// The loop of peak_s8.h over the instruction that `gemm` multiplies with.
+  double (*peak_s8)(const int8_t* codes, size_t rounds);
 };
 
 /// What this processor's kernels are written for, best first, the scalar reference last. One file a
