@@ -15,11 +15,13 @@ void gemm_s8_run_ref(const uint8_t* a, size_t lda, size_t rows, const void* pane
   const auto* codes = reinterpret_cast<const int8_t*>(start + kColumns);
   for (size_t m = 0; m < rows; ++m) {
     const auto* row = reinterpret_cast<const int8_t*>(a + m * lda);
-    for (size_t n = 0; n < kColumns; ++n) {
-      int32_t sum = start[n];
-      for (size_t i = 0; i < k; ++i) sum += row[i] * codes[(i / kGroup * kColumns + n) * kGroup + i % kGroup];
-      acc[m * ldacc + n] = sum;
-    }
+    int32_t sum[kColumns];
+    for (size_t n = 0; n < kColumns; ++n) sum[n] = start[n];
+    const int8_t* group = codes;
+    for (size_t i = 0; i < k; i += kGroup, group += kColumns * kGroup)
+      for (size_t n = 0; n < kColumns; ++n)
+        for (size_t j = 0; j < kGroup; ++j) sum[n] += row[i + j] * group[n * kGroup + j];
+    for (size_t n = 0; n < kColumns; ++n) acc[m * ldacc + n] = sum[n];
   }
 }
 
