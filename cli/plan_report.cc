@@ -60,11 +60,9 @@ Json plan_facts(const engine::Session& session) {
                      {"operations_per_token", step.operations_per_token},
                      {"operations_per_pair", step.operations_per_pair},
                      {"operations_per_text", step.operations_per_text}});
-  return {{"isa", name_of(session.isa())},
-          {"threads", session.threads()},
-          {"packed", session.packed()},
-          {"outputs", session.output_names()},
-          {"steps", std::move(steps)}};
+  return {{"isa", name_of(session.isa())},     {"left_out", session.left_out()},
+          {"threads", session.threads()},      {"packed", session.packed()},
+          {"outputs", session.output_names()}, {"steps", std::move(steps)}};
 }
 
 std::string describe_plan(const engine::Session& session) {
@@ -78,6 +76,7 @@ std::string describe_plan(const engine::Session& session) {
                       machine_text(session),
                       session.packed() ? "padding is removed" : "batches keep their padding",
                       fmt::join(session.output_names(), ", "));
+  if (!session.left_out().empty()) text += fmt::format("left out on this machine: {}\n", session.left_out());
   for (const Group& group :
        grouped(steps, [](const auto& s) { return fmt::format("{} by {}", s.kind, s.kernel); }))
     text += fmt::format("  {:>4} {}\n", group.count, group.key);

@@ -18,6 +18,7 @@
 #include "qdqbert/engine/kernels/blocking.h"
 #include "qdqbert/engine/kernels/peak.h"
 #include "qdqbert/engine/kernels/select.h"
+#include "qdqbert/engine/kernels/self_check.h"
 
 namespace {
 
@@ -251,6 +252,14 @@ void add(const std::string& name, auto&& body) {
   benchmark::RegisterBenchmark(name.c_str(), body)->MinTime(0.3);
 }
 
+/// What a process pays once for the kernels that it uses.
+void self_check(benchmark::State& state, Isa isa) {
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(fault_of(gemm_s8_for(isa)));
+    benchmark::DoNotOptimize(fault_of(rows_for(isa)));
+  }
+}
+
 void add_cases(Isa isa) {
   const std::string suffix = "/" + std::string(qdqbert::name_of(isa));
   std::vector<Shape> shapes;
@@ -293,6 +302,7 @@ void add_cases(Isa isa) {
     add("pack_values/" + std::to_string(n) + suffix,
         [isa, n](benchmark::State& state) { pack(state, isa, n, false); });
   }
+  add("self_check" + suffix, [isa](benchmark::State& state) { self_check(state, isa); });
 }
 
 }  // namespace

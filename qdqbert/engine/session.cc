@@ -11,7 +11,7 @@
 #include "qdqbert/engine/check_graph.h"
 #include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/import_onnx.h"
-#include "qdqbert/engine/kernels/select.h"
+#include "qdqbert/engine/kernels/self_check.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
 #include "qdqbert/engine/plan/pack_batch.h"
@@ -58,6 +58,7 @@ struct Session::State {
   std::vector<std::string> output_names;
   std::string fused;
   Isa isa = Isa::kRef;
+  std::string left_out;
   int threads = 1;
   size_t vocabulary = 0;
   size_t longest = SIZE_MAX;
@@ -280,9 +281,11 @@ std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profi
 Session::Session(const fs::path& model, const SessionOptions& options) : state_(std::make_unique<State>()) {
   state_->options = options;
   state_->options.streams = std::max(1, options.streams);
-  state_->isa = options.isa.value_or(preferred_isa());
-  if (!supports(state_->isa))
-    fail<UsageError>("[session] this machine does not support {}", name_of(state_->isa));
+  const Isa wanted = options.isa.value_or(preferred_isa());
+  if (!supports(wanted)) fail<UsageError>("[session] this machine does not support {}", name_of(wanted));
+  const CheckedIsa checked = checked_isa(wanted);
+  state_->isa = checked.isa;
+  state_->left_out = checked.left_out;
   state_->threads =
       options.threads > 0 ? options.threads : std::max(1, default_threads() / state_->options.streams);
   state_->load(model);
@@ -348,6 +351,9 @@ size_t Session::longest_text() const {
 }
 Isa Session::isa() const {
   return state_->isa;
+}
+const std::string& Session::left_out() const {
+  return state_->left_out;
 }
 int Session::threads() const {
   return state_->threads;

@@ -25,10 +25,12 @@ enum class Precision : uint8_t {
 
 struct SessionOptions {
   Precision precision = Precision::kAuto;
-  int threads = 0;         ///< per stream; 0: all cores of the process divided by streams
-  int streams = 1;         ///< requests that run side by side; further ones wait
-  bool pin = false;        ///< keep each thread on one core
-  std::optional<Isa> isa;  ///< default: preferred_isa()
+  int threads = 0;   ///< per stream; 0: all cores of the process divided by streams
+  int streams = 1;   ///< requests that run side by side; further ones wait
+  bool pin = false;  ///< keep each thread on one core
+  /// Default: preferred_isa(). Where its kernels do not give the reference's bits on this machine, the best
+  /// below it; see Session::left_out().
+  std::optional<Isa> isa;
   /// Masks other than 0/1 rows of ones are accepted and the graph runs unpacked, with the file's own
   /// semantics.
   bool general_mask = false;
@@ -145,6 +147,8 @@ class Session {
   size_t vocabulary_size() const;
   size_t longest_text() const;  ///< rows of the position table; SIZE_MAX when there is none
   Isa isa() const;
+  /// Which kernels that were asked for are not used because they fail on this machine, and how; empty: none.
+  const std::string& left_out() const;
   int threads() const;
   /// The graph after all passes, as text.
   std::string fused_graph() const;
