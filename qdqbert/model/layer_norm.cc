@@ -1,5 +1,7 @@
 #include "qdqbert/model/layer_norm.h"
 
+#include <limits>
+
 #include "qdqbert/base/error.h"
 #include "qdqbert/nn/residual_norm.h"
 
@@ -30,6 +32,12 @@ Embedding::Embedding(int64_t rows, int64_t columns, std::optional<int64_t> paddi
 }
 
 at::Tensor Embedding::forward(const at::Tensor& indices, const char* what) const {
+  if (!indices.device().is_cpu()) {
+    // To ask a device means to wait for it, so what the CPU refuses becomes NaN.
+    const at::Tensor wrong = indices.lt(0).logical_or(indices.ge(rows()));
+    return at::embedding(weight, indices.clamp(0, rows() - 1), padding_row_.value_or(-1))
+        .masked_fill(wrong.unsqueeze(-1), std::numeric_limits<double>::quiet_NaN());
+  }
   if (indices.numel() > 0) {
     const int64_t low = indices.min().item<int64_t>(), high = indices.max().item<int64_t>();
     if (low < 0 || high >= rows()) {

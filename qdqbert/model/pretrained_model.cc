@@ -13,8 +13,12 @@ void for_each(const torch::nn::Module& root, const Visit& visit) {
   }
 }
 
+// The same numbers on every device: they are drawn on the CPU.
 void fill_normal(const at::Tensor& parameter, double deviation, at::Generator& generator) {
-  parameter.normal_(0.0, deviation, generator);
+  const at::Tensor values =
+      parameter.device().is_cpu() ? parameter : at::empty_like(parameter, at::TensorOptions(at::kCPU));
+  values.normal_(0.0, deviation, generator);
+  if (!values.is_same(parameter)) parameter.copy_(values);
 }
 
 // FNV-1a: the same number on every machine.

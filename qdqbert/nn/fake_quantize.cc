@@ -22,11 +22,13 @@ using quant::Arithmetic;
 using quant::QuantParams;
 
 constexpr double kTinyAmax = 1.0 / (1 << 24);
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // Elements a thread should have at least: below it, waking a thread costs more than the arithmetic.
 constexpr int64_t kGrain = 32768;
 
 bool runs_on_spans(const at::Tensor& x, const at::Tensor& amax) {
-  return x.device().is_cpu() && x.scalar_type() == at::kFloat && amax.scalar_type() == at::kFloat;
+  return x.device().is_cpu() && amax.device().is_cpu() && x.scalar_type() == at::kFloat &&
+         amax.scalar_type() == at::kFloat;
 }
 
 std::span<const float> span_of(const at::Tensor& contiguous) {
@@ -87,26 +89,34 @@ void forward_on_spans(const at::Tensor& x, const at::Tensor& amax, const QuantPa
             });
 }
 
-// The toolkit's sequence of tensor operators: integer values in x's type and the scale as computed.
+// The toolkit's sequence of tensor operators: integer values in x's type and the scale as computed. A device
+// is not waited for: there what the CPU refuses becomes NaN.
 Quantized quantize_with_operators(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params) {
-  if (params.is_unsigned && x.numel() > 0 && x.min().item<double>() < 0) {
+  const bool refuses = x.device().is_cpu();
+  if (refuses && params.is_unsigned && x.numel() > 0 && x.min().item<double>() < 0) {
     fail("[fake quantization] unsigned quantization met the negative value {}", x.min().item<double>());
   }
   const bool half = x.scalar_type() == at::kHalf;
-  const at::Tensor in = half ? x.to(at::kFloat) : x;
+  at::Tensor in = half ? x.to(at::kFloat) : x;
   const at::Tensor range = amax.scalar_type() == at::kHalf ? amax.to(at::kFloat) : amax;
-  const double smallest = range.min().item<double>();
-  if (smallest < 0) fail("[fake quantization] amax must not be negative, got {}", smallest);
+  const at::Tensor smallest = range.min();
+  if (refuses && smallest.item<double>() < 0) {
+    fail("[fake quantization] amax must not be negative, got {}", smallest.item<double>());
+  }
   const auto float_on_device = range.options().dtype(at::kFloat);
   at::Tensor scale =
       at::full({}, quant::max_bound(params.num_bits, params.is_unsigned), float_on_device) / range;
-  const bool has_tiny = smallest <= kTinyAmax;
-  const at::Tensor tiny = has_tiny ? range <= kTinyAmax : at::Tensor();
-  if (has_tiny) scale = scale.masked_fill(tiny, 0);
+  // As in the toolkit, one NaN among the ranges switches the treatment of tiny ones off.
+  const at::Tensor tiny = range.le(kTinyAmax).logical_and(smallest.le(kTinyAmax));
+  scale = scale.masked_fill(tiny, 0);
+  if (!refuses) {
+    scale = scale.masked_fill(smallest.lt(0), kNaN);
+    if (params.is_unsigned) in = in.masked_fill(in.lt(0), kNaN);
+  }
   at::Tensor q = (in * scale)
                      .round_()
                      .clamp_(quant::min_bound(params), quant::max_bound(params.num_bits, params.is_unsigned));
-  if (has_tiny) scale = scale.masked_fill(tiny, 1);
+  scale = scale.masked_fill(tiny, 1);
   return {half ? q.to(at::kHalf) : q, scale};
 }
 
@@ -119,7 +129,8 @@ at::Tensor toolkit_forward(const at::Tensor& x, const at::Tensor& amax, const Qu
   return quantized.values / quantized.scale.to(x.scalar_type());
 }
 
-// One-element amax: the step is formed in double, as the original does from the extracted number.
+// One-element amax: the step is formed in double, as the original does from the extracted number. A device
+// forms it where the range lies, to the same bits.
 at::Tensor affine_with_operators(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params) {
   if (x.scalar_type() == at::kHalf || amax.scalar_type() == at::kHalf) {
     fail("[fake quantization] half precision is not supported by the affine arithmetic; use float32");
@@ -128,7 +139,11 @@ at::Tensor affine_with_operators(const at::Tensor& x, const at::Tensor& amax, co
   const auto low = static_cast<int64_t>(params.is_unsigned ? 0 : -bound - 1),
              high = static_cast<int64_t>(bound);
   if (amax.numel() == 1) {
-    return at::fake_quantize_per_tensor_affine(x, amax.item<double>() / bound, 0, low, high);
+    if (x.device().is_cpu())
+      return at::fake_quantize_per_tensor_affine(x, amax.item<double>() / bound, 0, low, high);
+    const at::Tensor step = (amax.reshape({1}).to(at::kDouble) / bound).to(at::kFloat);
+    return at::fake_quantize_per_tensor_affine(x, step, at::zeros({1}, step.options().dtype(at::kInt)), low,
+                                               high);
   }
   const at::Tensor squeezed = amax.squeeze();
   if (squeezed.dim() != 1) {

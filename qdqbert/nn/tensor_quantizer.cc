@@ -151,6 +151,8 @@ at::Tensor TensorQuantizer::quantize(const at::Tensor& x, const QuantCall& call)
     in = clip_->forward(in);
     range = at::maximum(-clip_->clip_value_min, clip_->clip_value_max).detach();
   } else {
+    // A range given as a number lies on the CPU until its first use.
+    if (amax_.defined() && amax_.device() != in.device()) amax_ = amax_.to(in.device());
     range = amax_for(in);
   }
   if (fake_quant_) return fake_quantize(in, range, params(call.arithmetic), call.may_overwrite || clip_);

@@ -33,12 +33,12 @@ inline at::Tensor& input_of(model::ModelInputs& inputs, const std::string& name)
   fail("[golden] a model input called {} is not known", name);
 }
 
-/// All tensors "<prefix><name>" of a file as inputs.
+/// All tensors "<prefix><name>" of a file as inputs, on test_device().
 inline model::ModelInputs inputs_of(const io::SafetensorsFile& file, const std::string& prefix) {
   model::ModelInputs inputs;
   for (const io::NamedTensor& item : file.tensors()) {
     if (item.name.starts_with(prefix))
-      input_of(inputs, item.name.substr(prefix.size())) = tensor_of(item.tensor);
+      input_of(inputs, item.name.substr(prefix.size())) = placed(item.tensor);
   }
   return inputs;
 }

@@ -36,6 +36,7 @@ io::BertConfig changed_config(Json config, const Json& changes) {
 }
 
 TEST(ModelFilesGolden, Activations) {
+  QDQBERT_NEED_TEST_DEVICE();
   GoldenFamily family("activations");
   const Json golden = read_json(golden_dir() / "model/activations.json");
   const auto file = io::SafetensorsFile::open(golden_dir() / "model/activations.safetensors");
@@ -44,7 +45,7 @@ TEST(ModelFilesGolden, Activations) {
     family.run(name, [&] {
       const auto activation = io::activation_of(name);
       ASSERT_TRUE(activation.has_value());
-      at::Tensor x = tensor_of(file.at("x")).requires_grad_(true);
+      at::Tensor x = testing::placed(file.at("x")).requires_grad_(true);
       // Two float32 evaluations differ by at most the sum of their distances from the exact value; the file
       // states one.
       const double distance = item.at("largest_difference_from_float64");
@@ -64,13 +65,14 @@ TEST(ModelFilesGolden, Activations) {
 }
 
 TEST(ModelFilesGolden, Masks) {
+  QDQBERT_NEED_TEST_DEVICE();
   GoldenFamily family("masks");
   const Json golden = read_json(golden_dir() / "model/masks.json");
   const auto file = io::SafetensorsFile::open(golden_dir() / "model/masks.safetensors");
   for (const Json& item : golden.at("cases")) {
     const std::string name = item.at("name"), function = item.at("function");
     family.run(name, [&] {
-      at::Tensor mask = tensor_of(file.at(name + ".mask"));
+      at::Tensor mask = testing::placed(file.at(name + ".mask"));
       if (name.find("bool") != std::string::npos) mask = mask.to(at::kBool);
       const auto compute = [&] {
         if (function == "extended") {

@@ -45,7 +45,7 @@ void apply_quantizers(PreTrainedModel& model, const Json& rows, bool compare_axi
 void load_ranges(PreTrainedModel& model, const io::SafetensorsFile& ranges) {
   for (const NamedQuantizer& item : model.named_quantizers()) {
     const TensorView* amax = ranges.find(item.name + "._amax");
-    item.quantizer->replace_amax(amax ? tensor_of(*amax) : at::Tensor());
+    item.quantizer->replace_amax(amax ? testing::placed(*amax) : at::Tensor());
   }
 }
 
@@ -134,6 +134,7 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
     const io::LoadReport report = load_weights(*model, checkpoint);
     EXPECT_TRUE(report.missing.empty());
     EXPECT_TRUE(report.unexpected.empty());
+    testing::move_to(*model, testing::test_device());
     return model;
   };
   const bool calibrated = run.at("calibrated");
@@ -166,6 +167,7 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
 }
 
 TEST(ModelGolden, Cases) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("model");
   std::vector<fs::path> directories;
   for (const auto& entry : fs::directory_iterator(testing::golden_dir() / "model")) {

@@ -11,6 +11,8 @@
 #include "qdqbert/io/safetensors.h"
 #include "qdqbert/quant/descriptor.h"
 
+#include "tests/support/device.h"
+
 namespace qdqbert::testing {
 
 inline at::Tensor tensor_of(const TensorView& view) {
@@ -33,6 +35,11 @@ inline at::Tensor tensor_of(const TensorView& view) {
   }
 }
 
+/// On test_device().
+inline at::Tensor placed(const TensorView& view) {
+  return tensor_of(view).to(test_device());
+}
+
 inline at::ScalarType scalar_type_of(const std::string& name) {
   if (name == "float32") return at::kFloat;
   if (name == "float64") return at::kDouble;
@@ -49,8 +56,8 @@ inline std::string difference(const at::Tensor& ours, const at::Tensor& referenc
     return fmt::format("shape {}, expected {}", to_string(Shape(ours.sizes().vec())),
                        to_string(Shape(reference.sizes().vec())));
   }
-  const at::Tensor a = ours.detach().to(at::kDouble).contiguous().view(-1);
-  const at::Tensor b = reference.to(at::kDouble).contiguous().view(-1);
+  const at::Tensor a = ours.detach().to(at::kCPU, at::kDouble).contiguous().view(-1);
+  const at::Tensor b = reference.detach().to(at::kCPU, at::kDouble).contiguous().view(-1);
   const auto *pa = a.data_ptr<double>(), *pb = b.data_ptr<double>();
   double worst = -1;
   int64_t where = 0;

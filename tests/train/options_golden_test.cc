@@ -77,6 +77,7 @@ std::shared_ptr<PreTrainedModel> build(const std::string& class_name, const io::
                                        const std::string& options, const io::Checkpoint& weights) {
   auto built = model::make_model(class_name, config, quant_defaults(quant_options(options)));
   model::load_weights(*built, weights);
+  testing::move_to(*built, testing::test_device());
   return built;
 }
 
@@ -178,6 +179,7 @@ void run_case(const fs::path& directory, const Json& golden, const Json& run) {
 }
 
 TEST(TrainGolden, CalibrationAndConfigureStep) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("configure");
   std::vector<fs::path> directories;
   for (const auto& entry : fs::directory_iterator(testing::golden_dir() / "model"))
@@ -254,6 +256,7 @@ void run_texts(const Json& file, const Json& expected, const io::SafetensorsFile
 }
 
 TEST(TrainGolden, OptionTexts) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("option_texts");
   const fs::path directory = testing::golden_dir() / "model";
   const Json file = read_json(directory / "option_texts.json");

@@ -19,7 +19,9 @@ namespace fs = std::filesystem;
 
 double largest_difference(const at::Tensor& a, const at::Tensor& b) {
   EXPECT_EQ(a.sizes(), b.sizes());
-  return a.numel() == 0 ? 0 : (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+  return a.numel() == 0
+             ? 0
+             : (a.to(at::kCPU, at::kDouble) - b.to(at::kCPU, at::kDouble)).abs().max().item<double>();
 }
 
 TEST(TrainGolden, Schedules) {
@@ -143,6 +145,7 @@ class TrainingCase : public TrainingObserver {
     const io::LoadReport report =
         model::load_weights(*model_, io::Checkpoint::open(directory / "initial.safetensors"));
     EXPECT_TRUE(report.missing.empty()) << report.missing.size();
+    testing::move_to(*model_, testing::test_device());
     if (json_.at("quantizers") == "disabled")
       for (const model::NamedQuantizer& item : model_->named_quantizers()) item.quantizer->disable();
     const Json& seen = json_.at("largest_difference_seen");
@@ -283,7 +286,7 @@ class TrainingCase : public TrainingObserver {
     std::vector<std::vector<float>> all;
     for (const model::NamedQuantizer& item : model_->named_quantizers())
       if (item.quantizer->has_amax()) {
-        const at::Tensor amax = item.quantizer->amax().contiguous();
+        const at::Tensor amax = item.quantizer->amax().cpu().contiguous();
         all.emplace_back(amax.data_ptr<float>(), amax.data_ptr<float>() + amax.numel());
       }
     return all;
@@ -300,6 +303,7 @@ class TrainingCase : public TrainingObserver {
 };
 
 TEST(TrainGolden, Runs) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("training");
   for (const fs::directory_entry& entry : fs::directory_iterator(testing::golden_dir() / "training")) {
     if (!fs::exists(entry.path() / "case.json")) continue;
