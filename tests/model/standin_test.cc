@@ -1,4 +1,4 @@
-// A model on a device that is no host: what would go wrong on an accelerator goes wrong on the stand-in
+// A model on a device that is no host: what would go wrong on an accelerator goes wrong on the stand-in device.
 // device.
 #include "tests/support/device.h"
 
