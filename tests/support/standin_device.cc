@@ -12,6 +12,11 @@
 
 #include "tests/support/protected_memory.h"
 
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
+#define QDQBERT_TORCH_HAS_ACCELERATORS 1
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#endif
+
 namespace qdqbert::testing {
 namespace {
 
@@ -283,11 +288,28 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
 
 C10_REGISTER_GUARD_IMPL(PrivateUse1, StandinGuard);
 
+#if QDQBERT_TORCH_HAS_ACCELERATORS
+struct Hooks final : at::PrivateUse1HooksInterface {
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+};
+
+/// Without it the accelerator that LibTorch was built for is taken for the one whose streams a backward pass
+/// waits for. Not before the device is asked for: a process that uses a GPU needs that GPU's.
+bool make_accelerator() {
+  at::RegisterPrivateUse1HooksInterface(new Hooks);
+  c10::register_privateuse1_backend("standin");
+  return true;
+}
+#endif
+
 [[maybe_unused]] const bool kHasAllocator = (c10::SetAllocator(kType, &allocator()), true);
 
 }  // namespace
 
 c10::Device standin_device() {
+#if QDQBERT_TORCH_HAS_ACCELERATORS
+  [[maybe_unused]] static const bool is_accelerator = make_accelerator();
+#endif
   return {kType, 0};
 }
 
