@@ -10,6 +10,8 @@ endif()
 if(NOT TARGET torch::cudart)
   add_library(torch::cudart INTERFACE IMPORTED)
 endif()
+# Its list of libraries, which is not used, names one that no wheel has, with a warning.
+set(kineto_LIBRARY unused)
 find_package(Torch 1.13 REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 if(TORCH_CXX_FLAGS MATCHES "_GLIBCXX_USE_CXX11_ABI=0")
