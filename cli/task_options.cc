@@ -1,6 +1,7 @@
 #include "cli/task_options.h"
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/train/device.h"
 
 #include "cli/terminal.h"
 
@@ -55,8 +56,15 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& r, TaskFileOptions& d
   parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
              "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
-  parser.add("fp16", r.fp16, "products of training, evaluation and prediction in BF16, on a CPU");
-  parser.add("bf16", r.bf16, "the same as --fp16");
+  parser.add(
+      "device", r.device,
+      "auto: a GPU when there is one, else the CPU; cpu; cuda or cuda:N. With several processes cuda gives "
+      "each its own");
+  parser.add(
+      "fp16", r.fp16,
+      "products of training, evaluation and prediction in FP16 on a GPU, with a scaled loss; in BF16 on a "
+      "CPU");
+  parser.add("bf16", r.bf16, "the same in BF16 everywhere");
   parser.add_switch(
       "fp64", r.fp64,
       "evaluate and predict in 64 bits, slowly: what differs from FP32 then is FP32's rounding");
@@ -124,6 +132,7 @@ void finish_options(TaskOptions& o, const std::string& verb, const Arguments& ar
   };
   if (o.run.calib_no_shuffle) o.run.calib_shuffle = false;
   o.quant.calibrator = train::parse_calibration_method(o.calibrator);
+  train::parse_device(o.run.device);
   o.command_line = "qdqbert " + verb;
   for (const std::string& argument : arguments)
     o.command_line += argument.find_first_of(" '\"\\$") == std::string::npos ? " " + argument

@@ -35,6 +35,7 @@ struct TaskRunOptions {
   int64_t per_device_eval_batch_size = 8;
   int64_t seed = 42;
   bool fp16 = false, bf16 = false, fp64 = false;
+  std::string device = "auto";
   bool disable_dropout = false;
   bool calib_shuffle = true, calib_no_shuffle = false;
   int64_t num_calib_samples = 128;

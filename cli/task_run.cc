@@ -17,6 +17,7 @@
 #include "qdqbert/model/load_weights.h"
 #include "qdqbert/model/onnx_export.h"
 #include "qdqbert/train/calibrate.h"
+#include "qdqbert/train/device.h"
 #include "qdqbert/train/model_directory.h"
 #include "qdqbert/train/process_group.h"
 #include "qdqbert/train/sampling.h"
@@ -48,13 +49,9 @@ class TaskRun {
     threads_ = o_.run.threads > 0 ? static_cast<int>(o_.run.threads) : own_share;
     at::set_num_threads(threads_);
     if (launch) join_group(*launch);
+    choose_device(launch);
     ensure_writable_directory(output_);
-    if (o_.run.fp16 || o_.run.bf16)
-      log_info(
-          "--{}: training, evaluation and prediction take products in BF16 (autocast){}; calibration and "
-          "export stay FP32",
-          o_.run.fp16 ? "fp16" : "bf16",
-          o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling" : "");
+    choose_precision();
     // Rank 0 first: it may remove what an earlier run left.
     const auto find_checkpoint = [&] {
       if (o_.run.do_train) resume_ = checkpoint_to_resume(output_, training_, o_.run.overwrite_output_dir);
@@ -103,6 +100,34 @@ class TaskRun {
     group_->require_equal("flags", o_.command_line);
     log_info("{} processes, {} threads each", launch.size, threads_);
   }
+  /// Says what was chosen, for a GPU that nobody expected is as bad as one that is not used.
+  void choose_device(const std::optional<train::Launch>& launch) {
+    const nn::Gpus gpus = nn::find_gpus();
+    const train::ChosenDevice chosen = train::choose_device(train::parse_device(o_.run.device), gpus, launch);
+    device_ = chosen.device;
+    if (!chosen.remark.empty())
+      log_warning("--device {}: {}; this runs on the CPU", o_.run.device, chosen.remark);
+    if (!device_.is_cpu()) log_info("Running on {}", train::describe(device_, gpus));
+    if (!group_) return;
+    // Other GPUs give other bits and other speeds, and the slowest would set the pace unseen.
+    group_->require_equal(
+        "device", device_.is_cpu() ? "the CPU" : gpus.list[static_cast<size_t>(device_.index())].name);
+    if (!device_.is_cpu()) group_->use_gpu(device_);
+  }
+
+  void choose_precision() {
+    if (!o_.run.fp16 && !o_.run.bf16) return;
+    const bool half = o_.run.fp16 && !device_.is_cpu();
+    precision_ = half ? train::Precision::kFp16 : train::Precision::kBf16;
+    if (trainer_) (half ? trainer_->fp16 : trainer_->bf16) = true;
+    log_info(
+        "--{}: training, evaluation and prediction take products in {} (autocast){}; calibration and export "
+        "stay FP32",
+        o_.run.fp16 ? "fp16" : "bf16", half ? "FP16" : "BF16",
+        half          ? ", and training scales its loss"
+        : o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling"
+                      : "");
+  }
   bool writes_files() const { return !group_ || group_->writes_files(); }
   train::ProcessGroup* group() { return group_ ? &*group_ : nullptr; }
 
@@ -149,6 +174,7 @@ class TaskRun {
       task_.configure(*config, files_, o_, [](const std::string&) { return false; });
       model_ = model::make_model(task_.class_name(), *config, defaults);
       model_->init_weights(static_cast<uint64_t>(o_.run.seed));
+      model_->to(device_);
       draw_ranges();
       if (!o_.model.tokenizer_name) return;
     } else {
@@ -168,6 +194,7 @@ class TaskRun {
       model::LoadedModel loaded =
           model::load_model(task_.class_name(), directory, defaults, load_options, configure);
       model_ = loaded.model;
+      model_->to(device_);
       for (const std::string& line : io::warnings(loaded.report, task_.class_name(), directory.string()))
         log_warning("{}", line);
       if (!loaded.report.ranges.empty())
@@ -429,9 +456,7 @@ class TaskRun {
   Json evaluate(TaskSplit split) {
     train::TaskData& data = data_of(split);
     timed(split == TaskSplit::kPrediction ? "predict" : "evaluate", [&] {
-      const auto precision = o_.run.fp64                  ? train::Precision::kFloat64
-                             : o_.run.fp16 || o_.run.bf16 ? train::Precision::kBf16
-                                                          : train::Precision::kFloat32;
+      const auto precision = o_.run.fp64 ? train::Precision::kFloat64 : precision_;
       train::run_over(*model_, data, o_.run.per_device_eval_batch_size, progress_.sink(), precision, group());
     });
     Json metrics = Json::object();
@@ -498,7 +523,7 @@ class TaskRun {
       std::vector<int64_t> samples(
           static_cast<size_t>(std::min(data->size(), o_.run.per_device_eval_batch_size)));
       std::iota(samples.begin(), samples.end(), int64_t{0});
-      sample = data->inputs(samples, widest(*data, samples));
+      sample = train::to_device(data->inputs(samples, widest(*data, samples)), device_);
     }
     const model::OnnxExportReport report =
         model::export_onnx(*model_, file, options, sample ? &*sample : nullptr);
@@ -518,6 +543,8 @@ class TaskRun {
   std::optional<train::TrainerOptions> trainer_;
   fs::path output_;
   TerminalProgress progress_;
+  at::Device device_ = at::kCPU;
+  train::Precision precision_ = train::Precision::kFloat32;
   std::optional<train::ProcessGroup> group_;
   int threads_ = 1;
   TaskFiles files_;
@@ -571,7 +598,7 @@ int run_task(Task& task, const Arguments& arguments) {
   show_log_from(o.run.log_level);
   std::optional<train::TrainerOptions> trainer;
   if (o.run.do_train) {
-    trainer = trainer_options(training, o.run.seed, o.run.fp16 || o.run.bf16);
+    trainer = trainer_options(training, o.run.seed);
     // As the original: who evaluates during training also evaluates at its end.
     if (trainer->evaluation != train::Interval::kNo) o.run.do_eval = true;
   }

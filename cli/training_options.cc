@@ -97,7 +97,7 @@ std::optional<bool> truth(const std::vector<std::string>& words) {
 
 }  // namespace
 
-train::TrainerOptions trainer_options(const TrainingFlags& t, int64_t seed, bool bf16) {
+train::TrainerOptions trainer_options(const TrainingFlags& t, int64_t seed) {
   if (!t.remove_unused_columns)
     fail<UsageError>("[remove_unused_columns] false would hand text to the model; it must stay true");
   if (t.freeze_amax_after) {
@@ -126,7 +126,6 @@ train::TrainerOptions trainer_options(const TrainingFlags& t, int64_t seed, bool
   o.drop_last = t.dataloader_drop_last;
   o.group_by_length = t.group_by_length;
   o.gradient_checkpointing = t.gradient_checkpointing;
-  o.bf16 = bf16;
   o.logging = train::parse_interval("logging_strategy", t.logging_strategy);
   o.logging_steps = t.logging_steps;
   o.logging_first_step = t.logging_first_step;

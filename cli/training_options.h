@@ -42,8 +42,8 @@ struct TrainingFlags {
 void add_training_flags(ArgumentParser& parser, TrainingFlags& flags);
 
 /// Throws UsageError for words that are unknown, values that are impossible and flags that contradict each
-/// other. `bf16` and `seed` are flags of every verb.
-train::TrainerOptions trainer_options(const TrainingFlags& flags, int64_t seed, bool bf16);
+/// other. `seed` is a flag of every verb; so are --fp16 and --bf16, whose meaning depends on the device.
+train::TrainerOptions trainer_options(const TrainingFlags& flags, int64_t seed);
 /// nullopt without --teacher.
 std::optional<train::DistillationOptions> distillation_options(const TrainingFlags& flags);
 

@@ -9,6 +9,7 @@
 #include "qdqbert/nn/clip.h"
 #include "qdqbert/nn/optim_helper.h"
 #include "qdqbert/train/checkpoint.h"
+#include "qdqbert/train/device.h"
 #include "qdqbert/train/distillation.h"
 #include "qdqbert/train/evaluate.h"
 
@@ -120,6 +121,7 @@ std::function<at::Tensor(const model::ModelInputs&)> distillation_loss(model::Pr
   if (!teacher.report.missing.empty())
     fail("[teacher] {} lacks {}, so it has not been trained for this task", directory.string(),
          teacher.report.missing.front());
+  teacher.model->to(train::device_of(model));
   const auto distillation =
       std::make_shared<train::Distillation>(model, teacher.model, *options, flags.gradient_checkpointing);
   std::string layers;
@@ -153,6 +155,7 @@ std::shared_ptr<model::PreTrainedModel> rebuilt(const model::PreTrainedModel& mo
     if (const auto found = given.find(item.name); found != given.end())
       at::Tensor(item.tensor).copy_(found->second);
   copy->tie_weights();
+  copy->to(train::device_of(model));
   const std::vector<model::NamedQuantizer> from = model.named_quantizers(), to = copy->named_quantizers();
   for (size_t i = 0; i < from.size(); ++i) {
     const nn::TensorQuantizer& quantizer = *from[i].quantizer;

@@ -78,7 +78,7 @@ endfunction()
 # qdqbert_test(NAME SOURCES a_test.cc DEPS rooms LABELS unit|golden|peer|e2e|hostile|long LIBS extra)
 # One executable and one ctest entry per family: no per-case discovery at build time.
 # Label threads: also run under TSan (target thread_tests builds just these). Label arm64: also run on an emulated arm64
-# (target arm64_tests); so a test with this label starts no program.
+# (target arm64_tests); so a test with this label starts no program. Label gpu: may use GPUs.
 function(qdqbert_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPS;LABELS;LIBS;ARGS" ${ARGN})
   find_package(GTest REQUIRED)
@@ -95,9 +95,13 @@ function(qdqbert_test name)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 900)
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT}
-    # Tests share the processors, so OpenMP threads must not spin for long while they wait.
-    ENVIRONMENT "GOMP_SPINCOUNT=1000")
+  # Tests share the processors, so OpenMP threads must not spin for long while they wait.
+  set(environment GOMP_SPINCOUNT=1000)
+  # What a command does by default must not depend on the GPUs of the machine that tests it.
+  if(NOT "gpu" IN_LIST arg_LABELS)
+    list(APPEND environment CUDA_VISIBLE_DEVICES=)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT "${environment}")
   if("threads" IN_LIST arg_LABELS)
     add_dependencies(thread_tests ${name})
   endif()

@@ -201,7 +201,7 @@ void SelfAttention::attend(const at::Tensor& q, const at::Tensor& k, const at::T
                            const at::Tensor& relative, const at::Tensor& mask, const at::Tensor& head_mask,
                            const LayerContext& context, SelfAttentionOutput& result) {
   at::Tensor scores = at::matmul(q, k);
-  if (nn::Bf16Autocast::is_on()) scores = scores.to(at::kFloat);
+  if (nn::HalfAutocast::is_on()) scores = scores.to(at::kFloat);
   if (relative.defined()) add_to(scores, relative);
   scores.div_(std::sqrt(static_cast<double>(head_size_)));
   if (mask.defined()) add_to(scores, mask);

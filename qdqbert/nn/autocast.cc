@@ -1,21 +1,59 @@
 #include "qdqbert/nn/autocast.h"
 
 #include <ATen/autocast_mode.h>
+#include <torch/version.h>
+
+#include "qdqbert/base/error.h"
 
 namespace qdqbert::nn {
+namespace {
 
-Bf16Autocast::Bf16Autocast() : before_(is_on()) {
-  at::autocast::set_autocast_cpu_dtype(at::kBFloat16);
-  at::autocast::set_cpu_enabled(true);
+// LibTorch 2.4 has one function for all devices.
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+bool enabled(at::DeviceType device) {
+  return at::autocast::is_autocast_enabled(device);
+}
+void enable(at::DeviceType device, bool on) {
+  at::autocast::set_autocast_enabled(device, on);
+}
+void set_type(at::DeviceType device, at::ScalarType type) {
+  at::autocast::set_autocast_dtype(device, type);
+}
+#else
+bool enabled(at::DeviceType device) {
+  return device == at::kCPU ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
+}
+void enable(at::DeviceType device, bool on) {
+  device == at::kCPU ? at::autocast::set_cpu_enabled(on) : at::autocast::set_enabled(on);
+}
+void set_type(at::DeviceType device, at::ScalarType type) {
+  device == at::kCPU ? at::autocast::set_autocast_cpu_dtype(type)
+                     : at::autocast::set_autocast_gpu_dtype(type);
+}
+#endif
+
+}  // namespace
+
+HalfAutocast::HalfAutocast(at::Device device, at::ScalarType type) : device_(device.type()), before_(false) {
+  const bool known = device_ == at::kCPU || device_ == at::kCUDA;
+  if (!known || (type != at::kBFloat16 && !(type == at::kHalf && device_ == at::kCUDA)))
+    fail<UsageError>("[half precision] {} has no products in {}", device.str(), c10::toString(type));
+  before_ = enabled(device_);
+  set_type(device_, type);
+  enable(device_, true);
 }
 
-Bf16Autocast::~Bf16Autocast() {
-  at::autocast::set_cpu_enabled(before_);
+HalfAutocast::~HalfAutocast() {
+  enable(device_, before_);
   if (!before_) at::autocast::clear_cache();
 }
 
-bool Bf16Autocast::is_on() {
-  return at::autocast::is_cpu_enabled();
+bool HalfAutocast::is_on() {
+  return enabled(at::kCPU) || enabled(at::kCUDA);
 }
+
+ProductsInFloat32::ProductsInFloat32()
+    : without_autocast_(
+          c10::DispatchKeySet({c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA})) {}
 
 }  // namespace qdqbert::nn

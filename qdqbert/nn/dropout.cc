@@ -8,6 +8,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "qdqbert/base/error.h"
+#ifdef QDQBERT_HAS_CUDA_KERNELS
+#include "qdqbert/nn/dropout_cuda.h"
+#endif
 #include "qdqbert/nn/kernels/rows.h"
 
 namespace qdqbert::nn {
@@ -27,6 +30,23 @@ RandomStream next_stream() {
   at::Generator generator = at::detail::getDefaultCPUGenerator();
   const std::lock_guard<std::mutex> lock(generator.mutex());
   return {at::check_generator<at::CPUGeneratorImpl>(generator)->random64(), 0, 0};
+}
+
+/// Elements are kept where their word is at least the threshold, and multiplied by the scale.
+struct Rule {
+  uint32_t threshold;
+  float scale;  ///< 0: none is kept
+};
+
+Rule rule_for(int64_t elements, double p) {
+  if (!(p >= 0 && p <= 1)) fail("[dropout] the probability must be between 0 and 1, got {}", p);
+  constexpr int64_t kMostElements = int64_t{1} << 34;
+  if (elements > kMostElements) {
+    fail("[dropout] a mask of {} elements is larger than the {} that are counted", elements, kMostElements);
+  }
+  const double threshold = std::nearbyint(std::ldexp(p, 32));
+  if (threshold >= std::ldexp(1.0, 32)) return {0, 0};
+  return {static_cast<uint32_t>(threshold), static_cast<float>(1 / (1 - p))};
 }
 
 // What a boolean tensor of x's shape and device says.
@@ -85,16 +105,11 @@ void set_dropout_position(const DropoutPosition& position) {
 }
 
 DropoutMask next_dropout_mask(int64_t elements, double p) {
-  if (!(p >= 0 && p <= 1)) fail("[dropout] the probability must be between 0 and 1, got {}", p);
-  constexpr int64_t kMostElements = int64_t{1} << 34;
-  if (elements > kMostElements) {
-    fail("[dropout] a mask of {} elements is larger than the {} that are counted", elements, kMostElements);
-  }
+  const Rule rule = rule_for(elements, p);
   const int64_t words = (elements + kBitsPerWord - 1) / kBitsPerWord;
-  DropoutMask mask{at::empty({words + 1}, at::kLong), p < 1 ? static_cast<float>(1 / (1 - p)) : 0.0F};
+  DropoutMask mask{at::empty({words + 1}, at::kLong), rule.scale};
   const RandomStream stream = next_stream();
-  const double threshold = std::nearbyint(std::ldexp(p, 32));
-  if (threshold >= std::ldexp(1.0, 32)) {
+  if (rule.scale == 0) {
     mask.words.zero_();
     return mask;
   }
@@ -102,13 +117,20 @@ DropoutMask next_dropout_mask(int64_t elements, double p) {
   first[words] = 0;
   at::parallel_for(0, words, kWordGrain, [&](int64_t begin, int64_t end) {
     row_kernels().random_mask(&stream, static_cast<uint64_t>(begin), static_cast<size_t>(end - begin),
-                              static_cast<uint32_t>(threshold), first + begin);
+                              rule.threshold, first + begin);
   });
   return mask;
 }
 
 at::Tensor dropout(const at::Tensor& x, double p) {
-  return p == 0 ? x : DropoutFunction::apply(x, p);
+  if (p == 0) return x;
+#ifdef QDQBERT_HAS_CUDA_KERNELS
+  if (has_cuda_dropout(x)) {
+    const Rule rule = rule_for(x.numel(), p);
+    return dropout_on_cuda(x, next_stream(), rule.threshold, rule.scale);
+  }
+#endif
+  return DropoutFunction::apply(x, p);
 }
 
 }  // namespace qdqbert::nn

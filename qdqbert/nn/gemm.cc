@@ -9,7 +9,7 @@
 namespace qdqbert::nn {
 
 bool is_plain_float(std::initializer_list<at::Tensor> tensors) {
-  if (Bf16Autocast::is_on()) return false;
+  if (HalfAutocast::is_on()) return false;
   const bool grad_mode = at::GradMode::is_enabled();
   for (const at::Tensor& tensor : tensors) {
     if (!tensor.defined()) continue;

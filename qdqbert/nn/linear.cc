@@ -34,8 +34,8 @@ Linear::Linear(const at::Tensor& shared_weight, const at::Tensor& shared_bias) :
 }
 
 at::Tensor Linear::forward(const at::Tensor& x, const QuantCall&) {
-  if (!Bf16Autocast::is_on()) return nn::linear(x, weight, bias);
-  const c10::impl::ExcludeDispatchKeyGuard in_float32(at::DispatchKey::AutocastCPU);
+  if (!HalfAutocast::is_on()) return nn::linear(x, weight, bias);
+  const ProductsInFloat32 exact;
   return nn::linear(x.to(weight.scalar_type()), weight, bias, /*may_round=*/false);
 }
 

@@ -92,12 +92,12 @@ class LinearFunction : public ag::Function<LinearFunction> {
 bool can_prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const bool fits = x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1) && x.numel() > 0;
   return has_gemm() && fits && weight.is_contiguous() && is_float_on_cpu(x) && is_float_on_cpu(weight) &&
-         !(bias.defined() && !is_float_on_cpu(bias)) && !(Bf16Autocast::is_on() && !has_bf16_gemm());
+         !(bias.defined() && !is_float_on_cpu(bias)) && !(HalfAutocast::is_on() && !has_bf16_gemm());
 }
 
 at::Tensor linear_prepared(const at::Tensor& x, const at::Tensor& weight, PreparedWeight& prepared,
                            const at::Tensor& bias, bool may_round) {
-  const Precision precision = may_round && Bf16Autocast::is_on() ? Precision::kBFloat16 : Precision::kFloat32;
+  const Precision precision = may_round && HalfAutocast::is_on() ? Precision::kBFloat16 : Precision::kFloat32;
   const at::Tensor flat = x.detach().contiguous().view({-1, x.size(-1)}),
                    rows = in_precision(flat, precision);
   if (precision == Precision::kBFloat16 && !prepared.bf16.defined())

@@ -146,7 +146,7 @@ void TensorQuantizer::collect(const at::Tensor& x) {
 }
 
 at::Tensor TensorQuantizer::quantize(const at::Tensor& x, const QuantCall& call) {
-  at::Tensor in = Bf16Autocast::is_on() ? x.to(at::kFloat) : x, range;
+  at::Tensor in = HalfAutocast::is_on() ? x.to(at::kFloat) : x, range;
   if (clip_) {
     in = clip_->forward(in);
     range = at::maximum(-clip_->clip_value_min, clip_->clip_value_max).detach();

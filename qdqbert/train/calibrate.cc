@@ -1,6 +1,7 @@
 #include "qdqbert/train/calibrate.h"
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/train/device.h"
 
 namespace qdqbert::train {
 
@@ -69,13 +70,15 @@ int64_t collect_statistics(model::PreTrainedModel& model, const BatchSource& sou
   }
   model.eval();
   const at::NoGradGuard no_grad;
+  const at::Device device = device_of(model);
   int64_t samples = 0;
   bool is_first = true;
   while (const std::optional<CalibrationBatch> batch = source()) {
     for (const model::NamedQuantizer& item : quantizers)
       if (item.quantizer->calibrator() && !is_weight_quantizer(item.name))
         item.quantizer->calibrator()->set_counting(batch->samples > 0);
-    model.forward(batch->inputs);
+    with_memory_for("calibration", device, batch->inputs,
+                    [&] { return model.forward(to_device(batch->inputs, device)); });
     if (std::exchange(is_first, false))
       for (const model::NamedQuantizer& item : quantizers)
         if (is_weight_quantizer(item.name)) item.quantizer->disable_calib();

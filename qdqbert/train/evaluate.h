@@ -22,9 +22,10 @@ bool has_fixed_ranges(const model::PreTrainedModel& model);
 /// True when any quantizer that quantizes has a stored range.
 bool has_ranges(const model::PreTrainedModel& model);
 
-/// What a model computes in. kBf16: products in BF16 (nn/autocast.h). kFloat64: everything, the same float32
-/// weights and ranges included, so that what is left between two float32 runs is their own rounding.
-enum class Precision { kFloat32, kBf16, kFloat64 };
+/// What a model computes in. kBf16, kFp16: products in half precision (nn/autocast.h), kFp16 on a GPU only.
+/// kFloat64: everything, the same float32 weights and ranges included, so that what is left between two
+/// float32 runs is their own rounding.
+enum class Precision { kFloat32, kBf16, kFp16, kFloat64 };
 
 /// Writes <split>_results.json and updates all_results.json (4 spaces, sorted keys).
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics);

@@ -2,6 +2,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/model/generation.h"
+#include "qdqbert/train/device.h"
 
 namespace qdqbert::train {
 
@@ -35,10 +36,10 @@ class CausalModel {
       fail("[generation] the text has {} tokens, the model positions for {}", text_.size(1), positions);
     model::ForwardOptions options;
     options.use_cache = use_cache_;
-    model::ModelOutputs outputs =
-        model_.forward(model::prepare_causal_inputs(text_, at::Tensor(), past_), options);
+    model::ModelOutputs outputs = model_.forward(
+        to_device(model::prepare_causal_inputs(text_, at::Tensor(), past_), device_of(model_)), options);
     past_ = std::move(outputs.past_key_values);
-    logits_ = outputs.logits.select(1, outputs.logits.size(1) - 1).to(at::kFloat).contiguous();
+    logits_ = outputs.logits.select(1, outputs.logits.size(1) - 1).to(at::kCPU, at::kFloat).contiguous();
     return {logits_.data_ptr<float>(), static_cast<size_t>(logits_.numel())};
   }
 

@@ -31,11 +31,11 @@ at::Tensor smoothed_loss(const at::Tensor& all_logits, const at::Tensor& all_lab
   const at::Tensor costs = at::log_softmax(logits.to(at::kFloat).reshape({-1, classes}), -1).neg();
   const at::Tensor flat = labels.reshape({-1});
   const at::Tensor ignored = flat.eq(kIgnored);
-  const int64_t counted = flat.numel() - ignored.sum().item<int64_t>();
+  const at::Tensor counted = flat.numel() - ignored.sum();
   const at::Tensor likelihood = costs.gather(-1, flat.clamp_min(0).unsqueeze(-1)).squeeze(-1);
   const at::Tensor uniform = costs.sum(-1);
-  const auto mean = [&](const at::Tensor& values, int64_t count) {
-    return values.masked_fill(ignored, 0.0).sum() / static_cast<double>(count);
+  const auto mean = [&](const at::Tensor& values, const at::Tensor& count) {
+    return values.masked_fill(ignored, 0.0).sum() / count.to(at::kFloat);
   };
   return (1 - factor) * mean(likelihood, counted) + factor * mean(uniform, counted * classes);
 }

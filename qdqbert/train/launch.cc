@@ -14,14 +14,15 @@ constexpr int64_t kFirstPort = 20000, kPorts = 10000;
 constexpr int64_t kDefaultPort = 29500;
 
 struct Names {
-  const char *launcher, *rank, *size, *local_size, *job;
+  const char *launcher, *rank, *size, *local_size, *local_rank, *job;
 };
 constexpr Names kLaunchers[] = {
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", nullptr},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK", nullptr},
     {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE",
-     "OMPI_MCA_ess_base_jobid"},
-    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", nullptr},
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE", "SLURM_JOB_ID"},
+     "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_MCA_ess_base_jobid"},
+    {"mpirun", "PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS", "MPI_LOCALRANKID", nullptr},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE", "SLURM_LOCALID",
+     "SLURM_JOB_ID"},
 };
 
 std::optional<int64_t> number(const std::optional<std::string>& text) {
@@ -80,6 +81,9 @@ std::optional<Launch> find_launch(const Environment& environment) {
     // Slurm writes "4(x2)" for two machines with four each, which is none of the numbers meant for programs.
     launch.on_this_machine =
         static_cast<int>(std::clamp<int64_t>(number(environment(names.local_size)).value_or(size), 1, size));
+    // Launchers number the ranks of a machine one after the other, also those that do not say so.
+    launch.local_rank =
+        static_cast<int>(number(environment(names.local_rank)).value_or(rank % launch.on_this_machine));
     launch.launcher = names.launcher;
     launch.master_host = master_host(environment, names);
     launch.master_port = static_cast<uint16_t>(port);

@@ -11,6 +11,7 @@ namespace qdqbert::train {
 struct Launch {
   int rank = 0, size = 1;
   int on_this_machine = 1;  ///< ranks that share its processors
+  int local_rank = 0;       ///< number among them: which GPU is this process's
   std::string launcher;     ///< "torchrun", "mpirun" or "srun", for messages
   std::string master_host;  ///< where rank 0 (or the launcher's own store) listens
   uint16_t master_port = 0;

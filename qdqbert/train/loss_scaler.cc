@@ -1,12 +1,13 @@
 #include "qdqbert/train/loss_scaler.h"
 
-#include <cmath>
-
 #include "qdqbert/base/error.h"
 
 namespace qdqbert::train {
 
-LossScaler::LossScaler(const Options& options) : options_(options), scale_(options.initial) {
+LossScaler::LossScaler(const Options& options, at::Device device)
+    : options_(options),
+      scale_(at::full({}, options.initial, at::TensorOptions(device).dtype(at::kFloat))),
+      good_steps_(at::zeros({}, at::TensorOptions(device).dtype(at::kLong))) {
   if (!(options.initial > 0)) fail<UsageError>("[loss scale] {} is not positive", options.initial);
   if (!(options.growth > 1)) fail<UsageError>("[loss scale] growth {} is not above 1", options.growth);
   if (!(options.backoff > 0 && options.backoff < 1))
@@ -16,22 +17,19 @@ LossScaler::LossScaler(const Options& options) : options_(options), scale_(optio
                      options.growth_interval);
 }
 
-bool LossScaler::update(double norm) {
-  if (!std::isfinite(norm)) {
-    scale_ *= options_.backoff;
-    good_steps_ = 0;
-    return false;
-  }
-  if (++good_steps_ == options_.growth_interval) {
-    scale_ *= options_.growth;
-    good_steps_ = 0;
-  }
-  return true;
+void LossScaler::update(const at::Tensor& finite) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor none = at::zeros_like(good_steps_);
+  const at::Tensor good = at::where(finite, good_steps_ + 1, none);
+  const at::Tensor grows = good.eq(options_.growth_interval), larger = scale_ * options_.growth;
+  const at::Tensor after = at::where(grows.logical_and(larger.isfinite()), larger, scale_);
+  scale_ = at::where(finite, after, scale_ * options_.backoff);
+  good_steps_ = at::where(grows, none, good);
 }
 
 void LossScaler::restore(double scale, int64_t good_steps) {
-  scale_ = scale;
-  good_steps_ = good_steps;
+  scale_ = at::full_like(scale_, scale);
+  good_steps_ = at::full_like(good_steps_, good_steps);
 }
 
 }  // namespace qdqbert::train

@@ -125,6 +125,10 @@ void AdamW::step(double learning_rate, float gradient_factor) {
     if (gradients[i].defined()) parameters_[i].tensor.unsafeGetTensorImpl()->bump_version();
 }
 
+int64_t AdamW::steps() const {
+  return steps_on_device_.defined() ? static_cast<int64_t>(steps_on_device_.item<double>()) : steps_;
+}
+
 void AdamW::zero_grad() {
   for (nn::NamedTensor& item : parameters_) item.tensor.mutable_grad().reset();
 }
@@ -154,6 +158,7 @@ void AdamW::load_state(const std::vector<nn::NamedTensor>& state, int64_t steps)
     fail("[optimizer] there are {} tensors, the trained parameters need {}", given.size(), own.size());
   for (const nn::NamedTensor& item : own) item.tensor.copy_(given.at(item.name));
   steps_ = steps;
+  steps_on_device_ = at::Tensor();
 }
 
 }  // namespace qdqbert::train

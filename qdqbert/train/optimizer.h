@@ -27,6 +27,11 @@ double gradient_norm(const std::vector<nn::NamedTensor>& parameters);
 /// as float32, at most 1; 1 when max_norm is not positive.
 float clip_factor(double norm, double max_norm);
 
+/// Both on the device of the gradients, where nobody waits for them: the norm as float32 [], with sums in
+/// float32, and the factor for it.
+at::Tensor gradient_norm_on_device(const std::vector<nn::NamedTensor>& parameters);
+at::Tensor clip_factor_on_device(const at::Tensor& norm, double max_norm);
+
 enum class AdamVariant {
   kTorch,    ///< torch.optim.AdamW: decays first, epsilon beside the corrected root
   kLibrary,  ///< the original library's own class up to its release 4.29: epsilon beside the plain root,
@@ -39,6 +44,12 @@ struct AdamOptions {
   bool correct_bias = true;  ///< false: only kLibrary has it
 };
 
+/// What is decided on the device about a step there.
+struct DeviceDecision {
+  at::Tensor factor;  ///< float32 []: gradients are multiplied by it on the way in
+  at::Tensor goes;    ///< bool []: false leaves everything as it is, and the step does not count
+};
+
 /// Moments are float32 tensors of the parameters' shapes, zero before the first step.
 class AdamW {
  public:
@@ -48,10 +59,14 @@ class AdamW {
   /// One update in one pass over the memory, all threads. Gradients are multiplied by `gradient_factor` on
   /// the way in. Parameters without gradient stay as they are, and so do their moments.
   void step(double learning_rate, float gradient_factor = 1);
+  /// The same for parameters on any device, without waiting for it: by the kernel of adamw_cuda.h on a GPU,
+  /// elsewhere by tensor operators. The bits of the other step(), given the same factor.
+  void step_on_device(double learning_rate, const DeviceDecision& decision);
   /// Drops all gradients.
   void zero_grad();
 
-  int64_t steps() const { return steps_; }
+  /// Steps done; waits for the device where they are counted there.
+  int64_t steps() const;
   const std::vector<nn::NamedTensor>& parameters() const { return parameters_; }
   /// "<parameter>.exp_avg" and "<parameter>.exp_avg_sq"; they share storage with the optimizer.
   std::vector<nn::NamedTensor> state() const;
@@ -64,6 +79,7 @@ class AdamW {
   std::vector<bool> decayed_;
   std::vector<at::Tensor> mean_, square_;
   int64_t steps_ = 0;
+  at::Tensor steps_on_device_;  // float64 []; undefined before the first step there
 };
 
 }  // namespace qdqbert::train

@@ -1,7 +1,5 @@
 #include "qdqbert/train/optimizer_kernels.h"
 
-#include <cmath>
-
 namespace qdqbert::train {
 
 double sum_of_squares(const float* values, int64_t count) {
@@ -17,23 +15,12 @@ double sum_of_squares(const float* values, int64_t count) {
 
 void adam_update_torch(const AdamCoefficients& c, int64_t count, const float* __restrict g,
                        float* __restrict p, float* __restrict m, float* __restrict v) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * c.gradient;
-    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
-    p[i] = p[i] * c.keep - c.step * (m[i] / (std::sqrt(v[i]) / c.root + c.epsilon));
-  }
+  for (int64_t i = 0; i < count; ++i) adam_element_torch(c, g[i], p + i, m + i, v + i);
 }
 
 void adam_update_library(const AdamCoefficients& c, int64_t count, const float* __restrict g,
                          float* __restrict p, float* __restrict m, float* __restrict v) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float gradient = g[i] * c.gradient;
-    m[i] = m[i] * c.beta1 + gradient * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + gradient * gradient * c.one_minus_beta2;
-    const float moved = p[i] - c.step * (m[i] / (std::sqrt(v[i]) + c.epsilon));
-    p[i] = moved - moved * c.decay;
-  }
+  for (int64_t i = 0; i < count; ++i) adam_element_library(c, g[i], p + i, m + i, v + i);
 }
 
 }  // namespace qdqbert::train

@@ -3,15 +3,12 @@
 
 #include <cstdint>
 
+#include "qdqbert/train/adamw_element.h"
+
 namespace qdqbert::train {
 
 /// Sum of squares in double precision, in an order that depends on `count` alone.
 double sum_of_squares(const float* values, int64_t count);
-
-/// The factors of one step, see AdamW.
-struct AdamCoefficients {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, keep, decay, step, root, epsilon;
-};
 
 /// Updates `count` parameters p with their moments m and v from gradients g, in one pass; the arrays do not
 /// overlap.

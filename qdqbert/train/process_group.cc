@@ -12,6 +12,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/train/process_backend.h"
 #include "qdqbert/train/rendezvous.h"
 
 namespace qdqbert::train {
@@ -69,7 +70,11 @@ std::string first_line(const std::string& text) {
 }  // namespace
 
 struct ProcessGroup::Connection {
-  c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<Backend> group;
+  c10::intrusive_ptr<Backend> gpus;  ///< after use_gpu()
+
+  Backend& of(const at::Tensor& tensor) const { return tensor.is_cpu() || !gpus ? *group : *gpus; }
 };
 
 struct ProcessGroup::Pending {
@@ -90,19 +95,29 @@ void ProcessGroup::guarded(const char* doing, Call&& call) {
 }
 
 ProcessGroup::ProcessGroup(const Launch& launch, std::chrono::seconds patience)
-    : launch_(launch), connection_(std::make_unique<Connection>()) {
+    : launch_(launch), patience_(patience), connection_(std::make_unique<Connection>()) {
   keep_broken_pipes_as_errors();
   meet(launch, patience, [&](const c10::intrusive_ptr<c10d::Store>& store) {
+    connection_->store = store;
     connection_->group = connect_gloo(launch, patience, store);
   });
 }
 
 ProcessGroup::~ProcessGroup() = default;
 
+void ProcessGroup::use_gpu(at::Device device) {
+  guarded("connecting GPUs", [&] {
+    connection_->gpus = connect_gpus(connection_->store, launch_, device, patience_);
+    const at::Tensor first = at::zeros({1}, at::TensorOptions(device).dtype(at::kFloat));
+    sum(first);  // a communicator is made at its first use, and what is wrong with it shows then
+    first.cpu();
+  });
+}
+
 std::unique_ptr<ProcessGroup::Pending> ProcessGroup::start_sum(const at::Tensor& tensor) {
   auto pending = std::make_unique<Pending>();
   pending->tensors = {tensor};
-  guarded("starting a sum", [&] { pending->work = connection_->group->allreduce(pending->tensors); });
+  guarded("starting a sum", [&] { pending->work = connection_->of(tensor).allreduce(pending->tensors); });
   return pending;
 }
 
@@ -118,14 +133,14 @@ void ProcessGroup::maximum(const at::Tensor& tensor) {
   std::vector<at::Tensor> tensors = {tensor};
   c10d::AllreduceOptions options;
   options.reduceOp = c10d::ReduceOp::MAX;
-  guarded("taking a maximum", [&] { connection_->group->allreduce(tensors, options)->wait(); });
+  guarded("taking a maximum", [&] { connection_->of(tensor).allreduce(tensors, options)->wait(); });
 }
 
 void ProcessGroup::broadcast(const at::Tensor& tensor, int root) {
   std::vector<at::Tensor> tensors = {tensor};
   c10d::BroadcastOptions options;
   options.rootRank = root;
-  guarded("sharing a tensor", [&] { connection_->group->broadcast(tensors, options)->wait(); });
+  guarded("sharing a tensor", [&] { connection_->of(tensor).broadcast(tensors, options)->wait(); });
 }
 
 void ProcessGroup::barrier() {
@@ -171,7 +186,8 @@ struct GradientAverage::State {
   State(ProcessGroup& group_, std::vector<at::Tensor> parameters_)
       : group(group_), parameters(std::move(parameters_)), bucket_of(parameters.size(), kNoBucket) {
     for (size_t i = parameters.size(); i-- > 0;) {
-      if (parameters[i].dim() == 2 && parameters[i].size(0) >= kEmbeddingRows) {
+      // Between GPUs looking for them would take longer than sending the rest.
+      if (parameters[i].is_cpu() && parameters[i].dim() == 2 && parameters[i].size(0) >= kEmbeddingRows) {
         embeddings.push_back(i);
         continue;
       }
@@ -198,7 +214,9 @@ struct GradientAverage::State {
 
   void send(Bucket& bucket) {
     const at::NoGradGuard no_grad;
-    if (!bucket.flat.defined()) bucket.flat = at::empty({bucket.elements});
+    if (!bucket.flat.defined())
+      bucket.flat =
+          at::empty({bucket.elements}, at::TensorOptions(parameters[bucket.parameters[0]].device()));
     int64_t at = 0;
     for (const size_t i : bucket.parameters) {
       at::Tensor slot = slot_of(bucket, at, i);

@@ -1,4 +1,4 @@
-// Several processes that train, calibrate or evaluate one model together (c10d over Gloo).
+// Several processes that train, calibrate or evaluate one model together (c10d over Gloo, NCCL between GPUs).
 #pragma once
 
 #include <chrono>
@@ -30,12 +30,17 @@ class ProcessGroup {
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
 
+  /// From here on tensors of GPUs go over NCCL; `device` is this rank's. Collective. Throws UsageError for a
+  /// build without it.
+  void use_gpu(at::Device device);
+
   int rank() const { return launch_.rank; }
   int size() const { return launch_.size; }
   /// Rank 0 writes the files.
   bool writes_files() const { return rank() == 0; }
 
-  /// In place; contiguous CPU tensors of one shape on all ranks. The same bits on every rank.
+  /// In place; contiguous tensors of one shape on all ranks, on the CPU or on the GPUs of use_gpu(). The same
+  /// bits on every rank. For GPUs the call is put behind their work, and nobody waits.
   void sum(const at::Tensor& tensor);
   void maximum(const at::Tensor& tensor);
   void broadcast(const at::Tensor& tensor, int root = 0);
@@ -57,6 +62,7 @@ class ProcessGroup {
   template <class Call>
   void guarded(const char* doing, Call&& call);
   Launch launch_;
+  std::chrono::seconds patience_;
   std::unique_ptr<Connection> connection_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "qdqbert/train/device.h"
+
 namespace qdqbert::train {
 
 std::vector<RangeUse> range_use(model::PreTrainedModel& model, const model::ModelInputs& inputs) {
@@ -22,7 +24,7 @@ std::vector<RangeUse> range_use(model::PreTrainedModel& model, const model::Mode
   const bool training = model.is_training();
   model.eval();
   const at::NoGradGuard no_grad;
-  model.forward(inputs, options);
+  model.forward(to_device(inputs, device_of(model)), options);
   model.train(training);
   return uses;
 }

@@ -8,6 +8,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/nn/autocast.h"
+#include "qdqbert/train/device.h"
 
 namespace qdqbert::train {
 
@@ -108,22 +109,34 @@ void run_over(model::PreTrainedModel& model, TaskData& data, int64_t batch_size,
                      [&](int64_t a, int64_t b) { return data.length(a) > data.length(b); });
   model.eval();
   const at::NoGradGuard no_grad;
-  std::optional<nn::Bf16Autocast> autocast;
-  if (precision == Precision::kBf16) autocast.emplace();
+  const at::Device device = device_of(model);
+  std::optional<nn::HalfAutocast> autocast;
+  if (precision == Precision::kBf16) autocast.emplace(device);
+  if (precision == Precision::kFp16) autocast.emplace(device, at::kHalf);
   std::optional<InFloat64> widened;
   if (precision == Precision::kFloat64) widened.emplace(model);
   data.begin_evaluation(/*padded=*/!by_length);
   const std::vector<EvaluationBatch> batches = batches_of(data, order, batch_size, by_length);
   const size_t ranks = group ? static_cast<size_t>(group->size()) : 1;
   const size_t me = group ? static_cast<size_t>(group->rank()) : 0;
+  const auto inputs_for = [&](size_t round) -> std::optional<model::ModelInputs> {
+    if (round + me >= batches.size()) return std::nullopt;
+    const EvaluationBatch& mine = batches[round + me];
+    return to_device(data.inputs(mine.samples, mine.width), device);
+  };
   int64_t done = 0;
+  std::optional<model::ModelInputs> next = inputs_for(0);
   for (size_t round = 0; round < batches.size(); round += ranks) {
     model::ModelOutputs own;
-    if (round + me < batches.size()) {
+    if (next) {
       model::ForwardOptions options;
       options.use_cache = false;
-      const EvaluationBatch& mine = batches[round + me];
-      own = model.forward(data.inputs(mine.samples, mine.width), options);
+      const model::ModelInputs now = *std::move(next);
+      own = with_memory_for("evaluation", device, now, [&] {
+        model::ModelOutputs outputs = model.forward(now, options);
+        next = inputs_for(round + ranks);  // while a GPU works
+        return to_host(std::move(outputs));
+      });
     }
     const std::vector<std::string> everybodys =
         group ? group->gather(packed(own)) : std::vector<std::string>(1);

@@ -9,6 +9,7 @@
 #include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/dropout.h"
 #include "qdqbert/train/checkpoint.h"
+#include "qdqbert/train/device.h"
 #include "qdqbert/train/label_smoothing.h"
 #include "qdqbert/train/sampling.h"
 
@@ -60,8 +61,11 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
       data_(data),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      output_(std::move(output)) {
+      output_(std::move(output)),
+      device_(device_of(model)) {
   options_.validate();
+  if (options_.fp16 && device_.is_cpu())
+    fail<UsageError>("[fp16] half precision with loss scaling needs a GPU; on a CPU it is bf16");
   if (hooks_.group) options_.processes = hooks_.group->size();
   plan_ = RunPlan::make(options_, data_.size());
   schedule_ = {options_.schedule, options_.learning_rate, plan_.warmup_steps, plan_.max_steps};
@@ -71,6 +75,7 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
   parameters_ = trainable_parameters(model_);
   if (parameters_.empty()) fail("[training] every parameter is frozen: there is nothing to train");
   optimizer_.emplace(parameters_, options_.adam);
+  if (!device_.is_cpu()) device_steps_.emplace(*optimizer_, options_.max_grad_norm, options_.fp16);
   if (hooks_.group) {
     std::vector<at::Tensor> tensors;
     for (const nn::NamedTensor& item : parameters_) tensors.push_back(item.tensor);
@@ -97,6 +102,7 @@ TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
                static_cast<double>(plan_.batches_per_epoch),
            static_cast<double>(parameters) / 1e6);
   for (TrainingObserver* observer : hooks_.observers) observer->on_start(state_, plan_);
+  nn::reset_gpu_peak(device_);
   const auto start = Clock::now();
   const int64_t first_step = state_.global_step;
   if (std::exchange(state_.evaluation_due, false)) evaluate(/*saved_next=*/false);
@@ -115,6 +121,8 @@ TrainingResult Trainer::run(const std::optional<fs::path>& resume_from) {
   result.metrics["train_samples_per_second"] = rounded(static_cast<double>(samples_seen_) / seconds, 3);
   result.metrics["train_steps_per_second"] =
       rounded(static_cast<double>(state_.global_step - first_step) / seconds, 3);
+  if (const int64_t peak = nn::gpu_peak_memory(device_); peak > 0)
+    result.metrics["train_peak_gpu_memory"] = peak;
   append_log(result.metrics);
   result.state = state_;
   for (TrainingObserver* observer : hooks_.observers) observer->on_end(result.metrics);
@@ -142,21 +150,27 @@ void Trainer::run_steps() {
     }
     for (TrainingObserver* observer : hooks_.observers)
       observer->before_step(state_.global_step, plan_.max_steps);
-    const Batch batch = make_batch(micro);
-    pending_loss_ += train_batch(batch);
-    pending_tokens_ += batch.tokens;
-    samples_seen_ += batch.samples;
-    ++micro;
-    if (plan_.steps_after(batch.micro_step, options_.accumulation_steps)) {
-      const double norm = finish_gradients(batch);
-      const double seconds = seconds_since(step_start);
-      step_start = Clock::now();
-      if (seconds > 0) tokens_per_second_ = static_cast<double>(pending_tokens_) / seconds;
-      finish_step(norm, micro);
+    const Batch batch = take_batch(micro);
+    bool between_steps = true;
+    try {
+      train_batch(batch);
+      pending_tokens_ += batch.tokens;
+      samples_seen_ += batch.samples;
+      fetch_next(++micro);
+      if (plan_.steps_after(batch.micro_step, options_.accumulation_steps)) {
+        const double seconds = seconds_since(step_start);
+        step_start = Clock::now();
+        between_steps = false;
+        end_step(batch, seconds);
+      }
+    } catch (const c10::Error& error) {
+      if (!is_out_of_gpu_memory(error)) throw;
+      refuse_for_memory(batch, between_steps, error);
     }
     if (micro % plan_.batches_per_epoch == 0) end_epoch(epoch);
     show_progress();
   }
+  settle();
   if (micro > 0) end_epoch((micro - 1) / plan_.batches_per_epoch);
 }
 
@@ -207,22 +221,33 @@ uint64_t Trainer::draw_number(int64_t micro_step) const {
   return static_cast<uint64_t>(micro_step * options_.processes + rank());
 }
 
-/// Adds the batch's gradients to those of the step; returns its share of the step's loss.
-double Trainer::train_batch(const Batch& batch) {
+at::Tensor Trainer::forward(const Batch& batch) {
   model_.train();
   nn::begin_dropout(options_.seed, draw_number(batch.micro_step));
-  at::Tensor loss;
-  {
-    std::optional<nn::Bf16Autocast> autocast;
-    if (options_.bf16) autocast.emplace();
-    loss = hooks_.loss(batch.inputs);
-  }
+  std::optional<nn::HalfAutocast> autocast;
+  if (options_.bf16 || options_.fp16) autocast.emplace(device_, options_.fp16 ? at::kHalf : at::kBFloat16);
+  at::Tensor loss = hooks_.loss(batch.on_device);
   if (!loss.defined()) fail("[training] the batch has no labels, so there is no loss");
-  const float value = loss.item<float>();
-  if (!std::isfinite(value)) refuse_batch(batch, fmt::format("the loss is {}", value));
+  return loss;
+}
+
+/// Adds the batch's gradients to those of the step, and its share to the step's loss.
+void Trainer::train_batch(const Batch& batch) {
+  const at::Tensor loss = forward(batch);
   const auto share = static_cast<float>(static_cast<double>(options_.accumulation_steps) / batch.weight);
+  float value = 0;
+  if (!device_steps_) {
+    value = loss.item<float>();
+    if (!std::isfinite(value))
+      refuse_batch(batch, state_.global_step + 1, fmt::format("the loss is {}", value));
+  }
   if (average_ && plan_.steps_after(batch.micro_step, options_.accumulation_steps)) average_->arm();
-  (share != 1 ? loss / share : loss).backward();
+  if (device_steps_) {
+    device_steps_->backward(loss, share);
+  } else {
+    (share != 1 ? loss / share : loss).backward();
+    pending_loss_ += value / share;
+  }
   if (const std::optional<double> chance = data_.chance_loss(batch.inputs)) {
     chance_sum_ += *chance;
     ++chance_batches_;
@@ -230,7 +255,6 @@ double Trainer::train_batch(const Batch& batch) {
   const double positions = static_cast<double>(
       (batch.inputs.input_ids.defined() ? batch.inputs.input_ids : batch.inputs.attention_mask).numel());
   pending_flops_ += 6 * positions * weights_beside_embeddings_;
-  return value / share;
 }
 
 /// Everything between the last backward pass and the optimizer. Returns the norm of the gradients before
@@ -246,35 +270,53 @@ double Trainer::finish_gradients(const Batch& batch) {
     pending_flops_ = sums[2].item<double>();
   }
   const double norm = gradient_norm(parameters_);
-  if (!std::isfinite(norm)) refuse_batch(batch, fmt::format("the norm of the gradients is {}", norm));
+  if (!std::isfinite(norm))
+    refuse_batch(batch, state_.global_step + 1, fmt::format("the norm of the gradients is {}", norm));
   return norm;
 }
 
-void Trainer::finish_step(double norm, int64_t next_micro_step) {
-  const double learning_rate = schedule_.at(state_.global_step);
-  optimizer_->step(learning_rate, clip_factor(norm, options_.max_grad_norm));
-  optimizer_->zero_grad();
-  ++state_.global_step;
-  state_.micro_step = next_micro_step;
-  state_.epoch = static_cast<double>(next_micro_step) / static_cast<double>(plan_.batches_per_epoch);
-  state_.loss_sum += pending_loss_;
-  state_.flops += pending_flops_;
-  state_.tokens += pending_tokens_;
-  const StepReport report{state_.global_step, plan_.max_steps,   pending_loss_, norm,
-                          learning_rate,      tokens_per_second_};
+/// `seconds`: since the end of the step before.
+void Trainer::end_step(const Batch& batch, double seconds) {
+  if (device_steps_) {
+    if (seconds > 0) tokens_per_second_ = static_cast<double>(pending_tokens_) * options_.processes / seconds;
+    end_device_step(batch);
+  } else {
+    const double norm = finish_gradients(batch);
+    if (seconds > 0) tokens_per_second_ = static_cast<double>(pending_tokens_) / seconds;
+    const double learning_rate = schedule_.at(state_.global_step);
+    optimizer_->step(learning_rate, clip_factor(norm, options_.max_grad_norm));
+    optimizer_->zero_grad();
+    ++state_.global_step;
+    account({state_.global_step, plan_.max_steps, pending_loss_, norm, learning_rate, tokens_per_second_},
+            pending_flops_, pending_tokens_);
+  }
   pending_loss_ = pending_flops_ = 0;
   pending_tokens_ = 0;
-  last_norm_ = norm;
-  for (TrainingObserver* observer : hooks_.observers) observer->on_step(report);
+  state_.micro_step = batch.micro_step + 1;
+  state_.epoch = static_cast<double>(state_.micro_step) / static_cast<double>(plan_.batches_per_epoch);
+  after_step();
+}
 
-  const auto due = [&](Interval interval, int64_t every) {
-    return interval == Interval::kSteps && every > 0 && state_.global_step % every == 0;
-  };
-  if (due(options_.logging, options_.logging_steps) ||
-      (options_.logging_first_step && state_.global_step == 1))
-    log_losses();
-  const bool saves = due(options_.saving, options_.save_steps);
-  if (due(options_.evaluation, options_.eval_steps)) {
+void Trainer::account(const StepReport& report, double flops, int64_t tokens) {
+  state_.loss_sum += report.loss;
+  state_.flops += flops;
+  state_.tokens += tokens;
+  last_norm_ = report.gradient_norm;
+  for (TrainingObserver* observer : hooks_.observers) observer->on_step(report);
+}
+
+bool Trainer::is_due(Interval interval, int64_t every) const {
+  return interval == Interval::kSteps && every > 0 && state_.global_step % every == 0;
+}
+
+void Trainer::after_step() {
+  const bool logs = is_due(options_.logging, options_.logging_steps) ||
+                    (options_.logging_first_step && state_.global_step == 1);
+  const bool evaluates = is_due(options_.evaluation, options_.eval_steps);
+  const bool saves = is_due(options_.saving, options_.save_steps);
+  if (logs || evaluates || saves) settle();
+  if (logs) log_losses();
+  if (evaluates) {
     state_.evaluation_due = true;
     evaluate(saves);
   }
@@ -283,6 +325,7 @@ void Trainer::finish_step(double norm, int64_t next_micro_step) {
 
 void Trainer::end_epoch(int64_t epoch) {
   if (epoch < state_.finished_epochs) return;
+  settle();
   if (options_.logging == Interval::kEpoch) log_losses();
   const bool saves = options_.saving == Interval::kEpoch;
   if (options_.evaluation == Interval::kEpoch) evaluate(saves);

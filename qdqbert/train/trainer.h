@@ -9,6 +9,7 @@
 
 #include "qdqbert/base/log.h"
 #include "qdqbert/model/bert_model.h"
+#include "qdqbert/train/device_steps.h"
 #include "qdqbert/train/process_group.h"
 #include "qdqbert/train/trainer_options.h"
 #include "qdqbert/train/trainer_state.h"
@@ -38,7 +39,7 @@ struct StepReport {
   double tokens_per_second = 0;
 };
 
-/// Called on the training thread.
+/// Called on the training thread. On a GPU on_step() comes one step late, when its numbers are there.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
@@ -77,28 +78,31 @@ struct TrainerHooks {
 struct TrainingResult {
   TrainerState state;
   Json metrics;  ///< train_runtime, train_samples_per_second, train_steps_per_second, train_loss, total_flos,
-                 ///< epoch
+                 ///< epoch; on a GPU also train_peak_gpu_memory (bytes)
 };
 
 class Trainer {
  public:
-  /// `output` receives checkpoints. Throws UsageError as TrainerOptions::validate(), InputError when nothing
-  /// is left to train or there is no sample.
+  /// Trains where the model lies. `output` receives checkpoints. Throws UsageError as
+  /// TrainerOptions::validate() and for fp16 on a CPU, InputError when nothing is left to train or there is
+  /// no sample.
   Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptions options, TrainerHooks hooks,
           std::filesystem::path output);
 
   /// Trains to the end, from the beginning or from a checkpoint directory; after it the model holds the last
   /// weights, or the best ones. The losses that follow a resumed checkpoint are those of a run that was never
   /// stopped, bit for bit, on the same machine. A loss or gradient that is not finite ends the run with an
-  /// Error that names step and batch file; checkpoints stay. What `progress` throws is passed on after a
-  /// checkpoint has been written.
+  /// Error that names step and batch file; checkpoints stay. With fp16 a gradient that overflows leaves its
+  /// step out instead. A GPU without memory for a batch ends the run with an Error that names it, after a
+  /// checkpoint has been written, and so does what `progress` throws.
   TrainingResult run(const std::optional<std::filesystem::path>& resume_from = std::nullopt);
 
   const RunPlan& plan() const { return plan_; }
 
  private:
   struct Batch {
-    model::ModelInputs inputs;
+    model::ModelInputs inputs;     ///< on the CPU
+    model::ModelInputs on_device;  ///< the same tensors where the model lies
     int64_t micro_step = 0, samples = 0, tokens = 0;
     double weight = 1;  ///< of this rank's mean in the mean over all ranks' samples
   };
@@ -110,10 +114,27 @@ class Trainer {
   void show_progress();
   void load_epoch(int64_t epoch);
   Batch make_batch(int64_t micro_step);
-  double train_batch(const Batch& batch);
+  at::Tensor forward(const Batch& batch);
+  void train_batch(const Batch& batch);
+  void end_step(const Batch& batch, double seconds);
   double finish_gradients(const Batch& batch);
-  void finish_step(double norm, int64_t next_micro_step);
+  void account(const StepReport& report, double flops, int64_t tokens);
+  bool is_due(Interval interval, int64_t every) const;
+  void after_step();
   void end_epoch(int64_t epoch);
+
+  // trainer_device.cc
+  struct Unread {
+    nn::ReadBack numbers;
+    StepReport report;
+    Batch batch;
+  };
+  Batch take_batch(int64_t micro_step);
+  void fetch_next(int64_t micro_step);
+  void end_device_step(const Batch& batch);
+  void settle();
+  std::string memory_text() const;
+  [[noreturn]] void refuse_for_memory(const Batch& batch, bool between_steps, const std::exception& error);
 
   // trainer_events.cc
   void append_log(Json values);
@@ -126,7 +147,7 @@ class Trainer {
   void write_files(const std::filesystem::path& directory) const;
   void restore(const std::filesystem::path& directory);
   void load_best();
-  [[noreturn]] void refuse_batch(const Batch& batch, const std::string& what);
+  [[noreturn]] void refuse_batch(const Batch& batch, int64_t step, const std::string& what);
 
   model::PreTrainedModel& model_;
   TrainingData& data_;
@@ -136,7 +157,11 @@ class Trainer {
   RunPlan plan_;
   Schedule schedule_;
   std::vector<nn::NamedTensor> parameters_;
+  at::Device device_;
   std::optional<AdamW> optimizer_;
+  std::optional<DeviceSteps> device_steps_;  ///< unless the model lies on the CPU
+  std::optional<Batch> next_batch_;          ///< on its way to the device
+  std::optional<Unread> unread_;             ///< the last step, whose numbers nobody has read
   std::optional<GradientAverage> average_;
   TrainerState state_;
   std::string metric_;

@@ -105,9 +105,9 @@ void Trainer::log_losses() {
   values["learning_rate"] = schedule_.at(state_.global_step);
   append_log(values);
   log_info(
-      "step {}/{}: loss {:.4f}, learning rate {:.3g}, gradient norm {:.3f}, epoch {:.2f}, {:.0f} tokens/s",
+      "step {}/{}: loss {:.4f}, learning rate {:.3g}, gradient norm {:.3f}, epoch {:.2f}, {:.0f} tokens/s{}",
       state_.global_step, plan_.max_steps, mean, values["learning_rate"].get<double>(), last_norm_,
-      state_.epoch, tokens_per_second_);
+      state_.epoch, tokens_per_second_, memory_text());
   for (TrainingObserver* observer : hooks_.observers)
     observer->on_log(state_.global_step, state_.log_history.back());
   check_chance(mean, steps);
@@ -200,6 +200,7 @@ void Trainer::write_own_checkpoint() {
 void Trainer::save_before_stopping() {
   if (state_.global_step == 0 || (hooks_.group && !hooks_.group->writes_files())) return;
   try {
+    settle();
     write_own_checkpoint();
     log_info("stopped at step {} of {}; the same command, without --overwrite_output_dir, goes on from there",
              state_.global_step, plan_.max_steps);
@@ -219,7 +220,12 @@ void Trainer::write_files(const fs::path& directory) const {
   arguments["samples"] = plan_.samples;
   write_file(directory / kArgumentsFile, dump_json(arguments, kStateStyle));
   write_file(directory / kStateFile, dump_json(state_.to_json(options_, plan_), kStateStyle));
-  write_file(directory / kResumeFile, dump_json(state_.resume_json(), kStateStyle));
+  Json resume = state_.resume_json();
+  if (const LossScaler* scaler = device_steps_ ? device_steps_->scaler() : nullptr)
+    resume["loss_scale"] = {{"scale", scaler->current_scale()},
+                            {"good_steps", scaler->good_steps()},
+                            {"optimizer_steps", optimizer_->steps()}};
+  write_file(directory / kResumeFile, dump_json(resume, kStateStyle));
 }
 
 void Trainer::restore(const fs::path& directory) {
@@ -237,16 +243,24 @@ void Trainer::restore(const fs::path& directory) {
                        key, dump_json(before.at(key), {-1}), dump_json(now.at(key), {-1}));
   for (const char* key :
        {"learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps", "warmup_steps", "warmup_ratio",
-        "weight_decay", "max_grad_norm", "bf16", "label_smoothing_factor"})
+        "weight_decay", "max_grad_norm", "bf16", "fp16", "label_smoothing_factor"})
     if (differs(before, now, key))
       log_warning("{} was {} before the interruption and is {} from here on", key,
                   dump_json(before.at(key), {-1}), dump_json(now.at(key), {-1}));
 
-  state_ = TrainerState::from_json(read_json(directory / kStateFile), read_json(directory / kResumeFile),
-                                   directory.string());
+  const Json resume = read_json(directory / kResumeFile);
+  state_ = TrainerState::from_json(read_json(directory / kStateFile), resume, directory.string());
   load_model_weights(model_, directory);
   const io::SafetensorsFile moments = io::SafetensorsFile::open(directory / kOptimizerFile);
-  optimizer_->load_state(floats_of(moments), state_.global_step);
+  // Steps that an overflow left out are none of the optimizer's.
+  int64_t steps = state_.global_step;
+  if (const auto scale = resume.find("loss_scale"); scale != resume.end()) {
+    steps = scale->value("optimizer_steps", steps);
+    if (device_steps_ && device_steps_->scaler())
+      device_steps_->scaler()->restore(scale->value("scale", 65536.0),
+                                       scale->value("good_steps", int64_t{0}));
+  }
+  optimizer_->load_state(floats_of(moments), steps);
   if (options_.early_stopping_patience && state_.poor_evaluations >= *options_.early_stopping_patience)
     stop_ = true;
   log_info("Resuming from {}: step {} of {}, epoch {:.2f}", directory.string(), state_.global_step,
@@ -268,8 +282,7 @@ void Trainer::load_best() {
   log_info("The best model, {} {:.4f}, is that of {}", metric_, *state_.best_metric, directory.string());
 }
 
-void Trainer::refuse_batch(const Batch& batch, const std::string& what) {
-  const int64_t step = state_.global_step + 1;
+void Trainer::refuse_batch(const Batch& batch, int64_t step, const std::string& what) {
   const fs::path file = output_ / fmt::format("failed-batch-step-{}.safetensors", step);
   std::vector<nn::NamedTensor> tensors;
   const auto keep = [&](const char* name, const at::Tensor& tensor) {

@@ -100,6 +100,7 @@ Json TrainerOptions::to_json() const {
       {"group_by_length", group_by_length},
       {"gradient_checkpointing", gradient_checkpointing},
       {"bf16", bf16},
+      {"fp16", fp16},
       {"logging_strategy", name_of(logging)},
       {"logging_steps", logging_steps},
       {"logging_first_step", logging_first_step},

@@ -37,6 +37,7 @@ struct TrainerOptions {
   bool group_by_length = false;
   bool gradient_checkpointing = false;
   bool bf16 = false;  ///< products in BF16 (nn/autocast.h)
+  bool fp16 = false;  ///< products in FP16 and a scaled loss; on a GPU only
 
   Interval logging = Interval::kSteps;
   int64_t logging_steps = 500;

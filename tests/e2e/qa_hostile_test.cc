@@ -67,6 +67,8 @@ TEST_F(QaHostileTest, WrongFlags) {
   expect_refused(with({"--calibrator", "best"}), "max, percentile, mse, entropy");
   expect_refused(with({"--quant-disable-keyword", "("}), "regular expression");
   expect_refused(with({"--opset", "9"}), "13 to 17");
+  expect_refused(with({"--device", "gpu"}), "none of auto, cpu, cuda and cuda:N");
+  expect_refused(with({"--device", "cuda:99"}), "[device] cuda:99");
   expect_refused(with({"--doc_strid", "x"}), "needs an integer");
   expect_refused(with({"--no_such_flag"}), "no_such_flag");
   expect_refused({"qa", "--model_name_or_path", "model.ckpt.index", "--output_dir", output_, "--do_eval",

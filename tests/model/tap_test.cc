@@ -69,7 +69,7 @@ void each_setting(const std::function<void(Step&, const ForwardOptions&)>& body)
                          << (shows_attentions ? ", attentions" : "") << (bf16 ? ", BF16" : ""));
             Step step(kTiny, dropout);
             kind.set(step);
-            std::optional<nn::Bf16Autocast> autocast;
+            std::optional<nn::HalfAutocast> autocast;
             if (bf16) autocast.emplace();
             ForwardOptions options;
             options.arithmetic = arithmetic;

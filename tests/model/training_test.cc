@@ -31,7 +31,7 @@ TEST(Training, BitsDoNotDependOnThreads) {
         Step step(shape);
         if (!quantizes)
           for (const auto& item : step.model->named_quantizers()) item.quantizer->disable();
-        std::optional<nn::Bf16Autocast> autocast;
+        std::optional<nn::HalfAutocast> autocast;
         if (bf16) autocast.emplace();
         std::vector<std::vector<at::Tensor>> results;
         for (const int threads : {1, 2, 3}) {

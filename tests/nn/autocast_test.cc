@@ -13,18 +13,18 @@ double relative_difference(const at::Tensor& a, const at::Tensor& b) {
   return ((a.to(at::kFloat) - b).norm() / b.norm()).item<double>();
 }
 
-TEST(Bf16Autocast, LastsAsLongAsItsObject) {
-  EXPECT_FALSE(Bf16Autocast::is_on());
+TEST(HalfAutocast, LastsAsLongAsItsObject) {
+  EXPECT_FALSE(HalfAutocast::is_on());
   {
-    const Bf16Autocast outer;
-    EXPECT_TRUE(Bf16Autocast::is_on());
-    { const Bf16Autocast inner; }
-    EXPECT_TRUE(Bf16Autocast::is_on());
+    const HalfAutocast outer;
+    EXPECT_TRUE(HalfAutocast::is_on());
+    { const HalfAutocast inner; }
+    EXPECT_TRUE(HalfAutocast::is_on());
   }
-  EXPECT_FALSE(Bf16Autocast::is_on());
+  EXPECT_FALSE(HalfAutocast::is_on());
 }
 
-TEST(Bf16Autocast, RoundsOperandsOfQuantizedLayersOnly) {
+TEST(HalfAutocast, RoundsOperandsOfQuantizedLayersOnly) {
   const at::NoGradGuard no_grad;
   at::manual_seed(1);
   QuantLinear layer(64, 48, true, {});
@@ -35,7 +35,7 @@ TEST(Bf16Autocast, RoundsOperandsOfQuantizedLayersOnly) {
   head.weight.copy_(at::randn({3, 64}));
   const at::Tensor x = at::randn({5, 64}), exact = layer.forward(x), logits = head.forward(x);
   const at::Tensor codes = layer.input_quantizer().forward(x);
-  const Bf16Autocast autocast;
+  const HalfAutocast autocast;
   // A rounded operand is off by at most 2^-9 of its value, so are both together and the rounded result;
   // independent errors average out below their bound.
   const double found = relative_difference(layer.forward(x), exact);

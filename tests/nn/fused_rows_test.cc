@@ -172,7 +172,7 @@ TEST(LinearFunction, RoundsBothPassesUnderAutocast) {
   const at::Tensor x = leaf({300, 64}), weight = leaf({48, 64}), bias = leaf({48});
   const std::vector<at::Tensor> leaves = {x, weight, bias};
   const auto exact = gradients_of(nn::linear(x, weight, bias), leaves);
-  const Bf16Autocast autocast;
+  const HalfAutocast autocast;
   const auto rounded = gradients_of(nn::linear(x, weight, bias), leaves);
   for (size_t i = 0; i < 3; ++i) {
     // Two operands, each off by at most 2^-9 of its value.

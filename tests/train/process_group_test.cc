@@ -120,6 +120,7 @@ TEST(Launch, VariablesOfTheLaunchers) {
                                                {"TORCHELASTIC_USE_AGENT_STORE", "True"}}));
   ASSERT_TRUE(torchrun);
   EXPECT_EQ(torchrun->rank, 3);
+  EXPECT_EQ(torchrun->local_rank, 3);
   EXPECT_EQ(torchrun->size, 4);
   EXPECT_EQ(torchrun->master_host, "host");
   EXPECT_EQ(torchrun->master_port, 1234);
@@ -135,6 +136,15 @@ TEST(Launch, VariablesOfTheLaunchers) {
   ASSERT_TRUE(slurm);
   EXPECT_EQ(slurm->master_host, "10.0.0.1");
   EXPECT_EQ(slurm->master_port, 21234);
+  EXPECT_EQ(find_launch(variables({{"OMPI_COMM_WORLD_RANK", "5"},
+                                   {"OMPI_COMM_WORLD_SIZE", "8"},
+                                   {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"},
+                                   {"OMPI_COMM_WORLD_LOCAL_RANK", "2"}}))
+                ->local_rank,
+            2);
+  EXPECT_EQ(
+      find_launch(variables({{"PMI_RANK", "5"}, {"PMI_SIZE", "8"}, {"MPI_LOCALNRANKS", "4"}}))->local_rank,
+      1);
   // Inside of an allocation but outside of srun a process stands alone.
   EXPECT_FALSE(find_launch(variables({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "8"}})));
 }

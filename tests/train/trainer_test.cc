@@ -15,7 +15,6 @@
 #include "qdqbert/train/checkpoint.h"
 #include "qdqbert/train/distillation.h"
 #include "qdqbert/train/label_smoothing.h"
-#include "qdqbert/train/loss_scaler.h"
 #include "qdqbert/train/sampling.h"
 
 #include "tests/support/scratch_directory.h"
@@ -25,27 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
-
-TEST(LossScaler, HalvesOnOverflowAndDoublesAfterGoodSteps) {
-  LossScaler scaler({.initial = 1024, .growth = 2, .backoff = 0.5, .growth_interval = 3});
-  EXPECT_FALSE(scaler.update(INFINITY));
-  EXPECT_EQ(scaler.scale(), 512);
-  EXPECT_TRUE(scaler.update(1));
-  EXPECT_TRUE(scaler.update(2));
-  EXPECT_EQ(scaler.good_steps(), 2);
-  EXPECT_FALSE(scaler.update(NAN));  // and counts from the beginning
-  EXPECT_EQ(scaler.scale(), 256);
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(scaler.update(1));
-  EXPECT_EQ(scaler.scale(), 512);
-  EXPECT_EQ(scaler.good_steps(), 0);
-  LossScaler other;
-  EXPECT_EQ(other.scale(), 65536);
-  other.restore(8, 1999);
-  EXPECT_TRUE(other.update(1));
-  EXPECT_EQ(other.scale(), 16);
-  EXPECT_THROW(LossScaler({.growth = 1}), UsageError);
-  EXPECT_THROW(LossScaler({.backoff = 1}), UsageError);
-}
 
 double log_of_share(const at::Tensor& row, int64_t c) {
   double sum = 0;
@@ -278,6 +256,39 @@ TEST(Trainer, AccumulatedBatchesAreOneLargeBatch) {
     EXPECT_NEAR(large.norms[i], parts.norms[i], 1e-4 * large.norms[i]);
   }
   EXPECT_LT(large.losses[5], large.losses[0]);
+}
+
+TEST(Trainer, AGpuWithoutMemoryNamesTheBatchAndLeavesACheckpoint) {
+  const ScratchDirectory scratch;
+  const auto trained = small_model(kClassifier, 1, 3);
+  SmallData data;
+  TrainerOptions options;
+  options.batch_size = 4;
+  options.max_steps = 6;
+  options.learning_rate = 1e-2;
+  int batches = 0;
+  TrainerHooks hooks;
+  hooks.loss = [&](const model::ModelInputs& inputs) {
+    TORCH_CHECK(++batches != 4, "CUDA out of memory. Tried to allocate 1.25 GiB. GPU 0 has a total capacity");
+    return trained->forward(inputs).loss;
+  };
+  try {
+    Trainer(*trained, data, options, hooks, scratch.path()).run();
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), ::testing::AllOf(::testing::StartsWith("[training: step 4, batch 3]"),
+                                               ::testing::HasSubstr("4 samples of 6 tokens each"),
+                                               ::testing::HasSubstr("1.25 GiB more were asked for"),
+                                               ::testing::HasSubstr("checkpoint-3"),
+                                               ::testing::HasSubstr("--gradient_accumulation_steps")));
+  }
+  EXPECT_EQ(checkpoint_fault(scratch.path() / "checkpoint-3"), "");
+}
+
+TEST(Trainer, HalfPrecisionWithAScaledLossNeedsAGpu) {
+  TrainerOptions options;
+  options.fp16 = true;
+  EXPECT_THROW(train_small(options, 4, 1), UsageError);
 }
 
 TEST(Trainer, CheckpointedGradientsAreTheSame) {
