@@ -1,0 +1,30 @@
+# For the preset cuda: the LibTorch of the Python environment QDQBERT_CUDA_ENV (variable of CMake or of the environment), by
+# default the one that scripts/cuda-environment makes, and its nvcc where the system has none.
+if(NOT QDQBERT_CUDA_ENV)
+  return()
+endif()
+if(DEFINED ENV{QDQBERT_CUDA_ENV})
+  # Kept, for builds that configure again without the variable.
+  set(QDQBERT_CUDA_ENV $ENV{QDQBERT_CUDA_ENV} CACHE PATH "Python environment with torch" FORCE)
+endif()
+file(GLOB packages ${QDQBERT_CUDA_ENV}/lib/python3*/site-packages)
+if(NOT EXISTS "${packages}/torch/share/cmake/Torch")
+  message(FATAL_ERROR "There is no torch in ${QDQBERT_CUDA_ENV}; make it with scripts/setup --cuda, or name another Python environment in QDQBERT_CUDA_ENV")
+endif()
+foreach(package Torch Caffe2)
+  set(${package}_DIR ${packages}/torch/share/cmake/${package} CACHE PATH "" FORCE)
+endforeach()
+
+find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ${packages}/nvidia/cu13/bin)
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "There is no nvcc on this system nor in ${QDQBERT_CUDA_ENV}; scripts/setup --cuda installs it")
+endif()
+# Two runtimes of different versions in one program would not see each other's devices and streams.
+execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --version OUTPUT_VARIABLE nvcc_says)
+file(STRINGS ${packages}/torch/version.py torch_says REGEX "^cuda.*=")
+string(REGEX MATCH "release ([0-9]+)" ignored "${nvcc_says}")
+set(nvcc_major ${CMAKE_MATCH_1})
+string(REGEX MATCH "= *'([0-9]+)" ignored "${torch_says}")
+if(NOT nvcc_major STREQUAL CMAKE_MATCH_1)
+  message(FATAL_ERROR "${CMAKE_CUDA_COMPILER} is of CUDA ${nvcc_major}, the torch in ${QDQBERT_CUDA_ENV} of CUDA ${CMAKE_MATCH_1}; they have to be of one")
+endif()
