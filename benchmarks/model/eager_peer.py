@@ -116,7 +116,7 @@ class Model:
     def logits(self, ids):
         """Of starts and ends, [B, S] each."""
         base = "bert.embeddings."
-        positions = torch.arange(ids.shape[1]).unsqueeze(0)
+        positions = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
         hidden = F.embedding(ids, self.w[base + "word_embeddings.weight"])
         hidden = hidden + F.embedding(torch.zeros_like(ids), self.w[base + "token_type_embeddings.weight"])
         hidden = hidden + F.embedding(positions, self.w[base + "position_embeddings.weight"])

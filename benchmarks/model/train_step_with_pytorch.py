@@ -8,7 +8,8 @@ weights, token ids, dropout, clipping and AdamW, one process each, turn by turn;
 
 The peer is a stand-in written for this benchmark: every quantizer is an autograd function that runs the tensor operators
 of toolkit 2.1.2's Python path and keeps its input for the backward pass, weights are quantized in every pass. First the
-losses without dropout are compared. Columns: seconds a step, tokens a second, largest resident size.
+losses without dropout are compared. Columns: seconds a step, tokens a second, largest resident size; with --device cuda
+both run on one GPU, in a build of the preset cuda, and the size is that of the GPU's memory.
 """
 
 import argparse
@@ -48,8 +49,9 @@ class FakeQuant(torch.autograd.Function):
 class TrainingModel(eager_peer.Model):
     """The stand-in with dropout and gradients."""
 
-    def __init__(self, directory, quantizes, dropout):
+    def __init__(self, directory, quantizes, dropout, device):
         super().__init__(directory)
+        self.w = {name: tensor.to(device) for name, tensor in self.w.items()}
         self.quantizes, self.dropout = quantizes, dropout
         self.mode = "quant"
         for tensor in self.w.values():
@@ -75,9 +77,10 @@ class TrainingModel(eager_peer.Model):
 class Peer:
     def __init__(self, options, mode, dropout):
         kind, self.bf16 = MODES[mode]
-        self.model = TrainingModel(pathlib.Path(options.model), kind == "qat", dropout)
-        self.ids = eager_peer.ids_of(self.model.config["vocab_size"], options.batch, options.length, 0)
-        self.starts = torch.arange(options.batch) % options.length
+        self.device = torch.device(options.device)
+        self.model = TrainingModel(pathlib.Path(options.model), kind == "qat", dropout, self.device)
+        self.ids = eager_peer.ids_of(self.model.config["vocab_size"], options.batch, options.length, 0).to(self.device)
+        self.starts = torch.arange(options.batch, device=self.device) % options.length
         self.ends = (self.starts + 3) % options.length
         if kind == "qat":
             with torch.no_grad():
@@ -89,7 +92,7 @@ class Peer:
         self.optimizer = torch.optim.AdamW(self.model.w.values(), lr=1e-6, weight_decay=0)
 
     def step(self):
-        context = torch.autocast("cpu", torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        context = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else contextlib.nullcontext()
         with context:
             loss = self.model.loss(self.ids, self.starts, self.ends)
         loss.backward()
@@ -101,7 +104,7 @@ class Peer:
 
 def ours_for(options, mode, dropout):
     kind, bf16 = MODES[mode]
-    return eager_peer.Served(options, mode=kind, bf16=int(bf16), dropout=dropout)
+    return eager_peer.Served(options, mode=kind, bf16=int(bf16), dropout=dropout, device=options.device)
 
 
 def main():
@@ -114,6 +117,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--modes", default=",".join(MODES))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -142,7 +146,8 @@ def main():
                 times[mode][0].append(seconds)
                 times[mode][1].append(time.perf_counter() - begin)
     peer_size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"PyTorch {torch.__version__}, {options.threads} threads, {options.batch} x {options.length} tokens, dropout "
+    where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
+    print(f"PyTorch {torch.__version__}, {where}, {options.batch} x {options.length} tokens, dropout "
           f"{options.dropout}, medians of {options.rounds}")
     print(f"{'step':12} {'ours s':>8} {'tok/s':>8} {'MiB':>6} {'eager s':>8} {'tok/s':>8} {'faster':>7}")
     figures = {}
