@@ -34,9 +34,9 @@ struct OnnxExportReport {
 };
 
 /// The graph of the model in its present state: disabled quantizers leave no nodes. Quantizers without a
-/// range get the one that `sample` gives them (as the original bakes in the dynamic range of its dummy batch;
-/// a warning says so). Throws InputError: a quantizer without a range and no sample, one that is not 8 bit
-/// signed; UsageError: another opset.
+/// range get the one that `sample`, which lies where the model does, gives them (as the original bakes in the
+/// dynamic range of its dummy batch; a warning says so). Throws InputError: a quantizer without a range and
+/// no sample, one that is not 8 bit signed; UsageError: another opset.
 onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options = {},
                     const ModelInputs* sample = nullptr, OnnxExportReport* report = nullptr);
 
