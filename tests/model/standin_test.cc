@@ -1,7 +1,5 @@
-// A model on a device that is no host: what would go wrong on an accelerator goes wrong on the stand-in device.
+// A model on a device that is no host: what would go wrong on an accelerator goes wrong on the stand-in.
 // device.
-#include "tests/support/device.h"
-
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -13,6 +11,7 @@
 #include "qdqbert/model/onnx_export.h"
 #include "qdqbert/nn/dropout.h"
 
+#include "tests/support/device.h"
 #include "tests/support/scratch_directory.h"
 #include "tests/support/standin_device.h"
 
