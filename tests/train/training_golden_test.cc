@@ -57,13 +57,14 @@ AdamOptions adam_options(const std::string& name, const Json& defaults) {
 }
 
 TEST(TrainGolden, Optimizers) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("optimizers");
   const Json json = read_json(testing::golden_dir() / "training/optimizer.json");
   const auto file = io::SafetensorsFile::open(testing::golden_dir() / "training/optimizer.safetensors");
   for (const Json& expected : json.at("optimizers")) {
     const std::string name = expected.at("name");
     family.run(name, [&] {
-      at::Tensor parameter = testing::tensor_of(file.at("optimizer.initial")).clone().requires_grad_(true);
+      at::Tensor parameter = testing::placed(file.at("optimizer.initial")).clone().requires_grad_(true);
       const double rate = expected.at("defaults").at("lr");
       AdamW optimizer({{"weight", parameter}}, adam_options(name, expected.at("defaults")));
       for (int step = 0;; ++step) {
@@ -72,8 +73,13 @@ TEST(TrainGolden, Optimizers) {
           EXPECT_GT(step, 0);
           break;
         }
-        parameter.mutable_grad() = testing::tensor_of(*gradient).clone();
-        optimizer.step(rate);
+        parameter.mutable_grad() = testing::placed(*gradient).clone();
+        if (parameter.is_cpu()) {
+          optimizer.step(rate);
+        } else {
+          const at::Tensor one = at::ones({}, parameter.options().requires_grad(false));
+          optimizer.step_on_device(rate, {one, one.to(at::kBool)});
+        }
         const at::Tensor after =
             testing::tensor_of(file.at(fmt::format("optimizer.{}.after{}", name, step + 1)));
         // Two roundings of values around 1 a step.
@@ -84,6 +90,7 @@ TEST(TrainGolden, Optimizers) {
 }
 
 TEST(TrainGolden, GradientClipping) {
+  QDQBERT_NEED_TEST_DEVICE();
   testing::GoldenFamily family("gradient clipping");
   const Json json = read_json(testing::golden_dir() / "training/optimizer.json");
   const auto file = io::SafetensorsFile::open(testing::golden_dir() / "training/optimizer.safetensors");
@@ -93,16 +100,20 @@ TEST(TrainGolden, GradientClipping) {
       std::vector<nn::NamedTensor> parameters;
       std::vector<at::Tensor> clipped;
       for (int t = 0; file.find(fmt::format("clip{}.grad{}", c, t)); ++t) {
-        const at::Tensor gradient = testing::tensor_of(file.at(fmt::format("clip{}.grad{}", c, t)));
+        const at::Tensor gradient = testing::placed(file.at(fmt::format("clip{}.grad{}", c, t)));
         at::Tensor parameter = at::zeros_like(gradient).requires_grad_(true);
         parameter.mutable_grad() = gradient.clone();
         parameters.push_back({fmt::format("p{}", t), parameter});
         clipped.push_back(testing::tensor_of(file.at(fmt::format("clip{}.clipped{}", c, t))));
       }
       ASSERT_FALSE(parameters.empty());
-      const double norm = gradient_norm(parameters), expected = cases[c].at("total_norm");
+      const bool on_cpu = parameters[0].tensor.is_cpu();
+      const double expected = cases[c].at("total_norm"), most = cases[c].at("max_norm");
+      const at::Tensor there = on_cpu ? at::Tensor() : gradient_norm_on_device(parameters);
+      const double norm = on_cpu ? gradient_norm(parameters) : there.item<double>();
       EXPECT_NEAR(norm, expected, 2e-7 * expected);
-      const float factor = clip_factor(norm, cases[c].at("max_norm"));
+      const float factor =
+          on_cpu ? clip_factor(norm, most) : clip_factor_on_device(there, most).item<float>();
       for (size_t t = 0; t < parameters.size(); ++t)
         EXPECT_LE(largest_difference(parameters[t].tensor.grad() * factor, clipped[t]),
                   4e-7 * (1e-30 + clipped[t].abs().max().item<double>()));
