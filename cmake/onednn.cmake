@@ -21,3 +21,18 @@ if(onednn_version VERSION_LESS 2.6)
   message(FATAL_ERROR "This oneDNN (${QDQBERT_ONEDNN_LIBRARY}) is ${onednn_version}, older than 2.6; build without it: -DQDQBERT_WITH_ONEDNN=OFF (float models run slowly)")
 endif()
 message(STATUS "oneDNN ${onednn_version}: ${QDQBERT_ONEDNN_LIBRARY}")
+
+execute_process(COMMAND ${CMAKE_READELF} -d ${QDQBERT_ONEDNN_LIBRARY} OUTPUT_VARIABLE dynamic COMMAND_ERROR_IS_FATAL ANY)
+if(NOT dynamic MATCHES "\\(SONAME\\)[^[]*\\[([^]]+)\\]")
+  message(FATAL_ERROR "${QDQBERT_ONEDNN_LIBRARY} is no shared library; install libdnnl-dev, or build without it: -DQDQBERT_WITH_ONEDNN=OFF")
+endif()
+set(QDQBERT_ONEDNN_SONAME ${CMAKE_MATCH_1})
+
+# A LibTorch that brings oneDNN's headers contains the library, too (products/onednn_apart.cc).
+set(QDQBERT_ONEDNN_APART OFF)
+if(QDQBERT_WITH_TORCH AND EXISTS ${TORCH_INSTALL_PREFIX}/include/oneapi/dnnl)
+  file(REAL_PATH ${QDQBERT_ONEDNN_INCLUDE} onednn_headers)
+  if(NOT onednn_headers STREQUAL "${TORCH_INSTALL_PREFIX}/include")
+    set(QDQBERT_ONEDNN_APART ON)
+  endif()
+endif()

@@ -20,11 +20,12 @@ namespace {
 
 using DataType = dnnl::memory::data_type;
 
-/// oneDNN asks the OpenMP runtime how many threads to use, thread by thread. Looked up when the program runs,
-/// so that it is the runtime that oneDNN brought along, whichever that is.
+/// oneDNN asks the OpenMP runtime how many threads to use, thread by thread: the one that it is linked with,
+/// which need not be LibTorch's.
 struct OpenMp {
-  int (*max_threads)() = reinterpret_cast<int (*)()>(dlsym(RTLD_DEFAULT, "omp_get_max_threads"));
-  void (*set_threads)(int) = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"));
+  void* onednn = dlopen(QDQBERT_ONEDNN_SONAME, RTLD_LAZY | RTLD_NOLOAD);
+  int (*max_threads)() = reinterpret_cast<int (*)()>(dlsym(onednn, "omp_get_max_threads"));
+  void (*set_threads)(int) = reinterpret_cast<void (*)(int)>(dlsym(onednn, "omp_set_num_threads"));
 };
 
 const OpenMp& open_mp() {

@@ -1,0 +1,10 @@
+# cmake -DNM=nm -DOBJECT=onednn.o -DOUTPUT=onednn_calls.inc -P: one line for every function of oneDNN that the object calls.
+execute_process(COMMAND ${NM} -u ${OBJECT} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX MATCHALL "dnnl_[a-z0-9_]+" names "${symbols}")
+set(lines "")
+set(index 0)
+foreach(name ${names})
+  string(APPEND lines "QDQBERT_CALL(${name}, ${index})\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+file(WRITE ${OUTPUT} "${lines}")
