@@ -26,8 +26,11 @@ at::Tensor activate(io::Activation activation, const at::Tensor& x, bool may_ove
   switch (activation) {
     case kGelu:
       return nn::gelu(x, may_overwrite);
-    case kGelu10:
-      return at::clip(nn::gelu(x), -10.0, 10.0);
+    case kGelu10: {
+      // Never below -0.17. Not clip(), whose gradient at the bound is 1 or 0 by LibTorch's release.
+      const at::Tensor y = nn::gelu(x), bound = at::full({}, 10.0, y.options());
+      return at::where(y > bound, bound, y);
+    }
     case kGeluPython:
       return x * 0.5 * (1.0 + at::erf(x / std::numbers::sqrt2));
     case kGeluNew:

@@ -129,19 +129,42 @@ at::Tensor toolkit_forward(const at::Tensor& x, const at::Tensor& amax, const Qu
   return quantized.values / quantized.scale.to(x.scalar_type());
 }
 
+// LibTorch's operator on float64, of which some releases round the result to float32.
+class AffineInDouble : public ag::Function<AffineInDouble> {
+ public:
+  /// `step`: float32 [].
+  static at::Tensor forward(ag::AutogradContext* context, const at::Tensor& x, const at::Tensor& step,
+                            int64_t low, int64_t high) {
+    const at::Tensor codes = at::round(x * (1.0F / step));
+    context->saved_data["passes"] = at::logical_and(codes >= low, codes <= high);
+    return at::clamp(codes, low, high) * step;
+  }
+
+  static ag::variable_list backward(ag::AutogradContext* context, ag::variable_list gradients) {
+    const at::Tensor passes = context->saved_data["passes"].toTensor();
+    return {gradients[0] * passes, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+bool is_half(const at::Tensor& x) {
+  return x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16;
+}
+
 // One-element amax: the step is formed in double, as the original does from the extracted number. A device
 // forms it where the range lies, to the same bits.
 at::Tensor affine_with_operators(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params) {
-  if (x.scalar_type() == at::kHalf || amax.scalar_type() == at::kHalf) {
+  if (is_half(x) || is_half(amax)) {
     fail("[fake quantization] half precision is not supported by the affine arithmetic; use float32");
   }
   const double bound = quant::max_bound(params.num_bits, params.is_unsigned);
   const auto low = static_cast<int64_t>(params.is_unsigned ? 0 : -bound - 1),
              high = static_cast<int64_t>(bound);
   if (amax.numel() == 1) {
-    if (x.device().is_cpu())
+    const bool in_double = x.scalar_type() == at::kDouble;
+    if (x.device().is_cpu() && !in_double)
       return at::fake_quantize_per_tensor_affine(x, amax.item<double>() / bound, 0, low, high);
     const at::Tensor step = (amax.reshape({1}).to(at::kDouble) / bound).to(at::kFloat);
+    if (in_double) return AffineInDouble::apply(x, step.squeeze(), low, high);
     return at::fake_quantize_per_tensor_affine(x, step, at::zeros({1}, step.options().dtype(at::kInt)), low,
                                                high);
   }
