@@ -66,6 +66,7 @@ Json inspect_onnx(const std::filesystem::path& file) {
                              {"fate", name_of(pair.fate)},
                              {"tensorrt", pair.tensorrt},
                              {"onnxruntime", pair.onnxruntime}});
+  facts["refusals"] = {{"tensorrt", lint.tensorrt_refusals}, {"onnxruntime", lint.onnxruntime_refusals}};
   facts["lint_lines"] = lint.lines();
   return facts;
 }
@@ -96,7 +97,7 @@ std::string describe_onnx(const Json& facts, bool all) {
   for (const Json& pair : pairs)
     text += fmt::format("  {:<70} {} scale={}\n", pair.at("name").get<std::string>(),
                         pair.at("codes").get<std::string>(),
-                        pair.at("scale").is_null() ? "?" : scale_text(pair.at("scale")));
+                        pair.at("scale").is_null() ? "computed" : scale_text(pair.at("scale")));
   return text;
 }
 

@@ -3,182 +3,196 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/onnx/graph_index.h"
+#include "qdqbert/onnx/lint_products.h"
+#include "qdqbert/onnx/quantized_graph.h"
 
 namespace qdqbert::onnx {
 namespace {
 
-using Node = ::onnx::NodeProto;
-
-/// Of nodes between an edge and what decides about it; graphs from elsewhere may be cyclic.
-constexpr int kLongestPath = 64;
-
-bool moves_data_only(const std::string& op) {
-  static const char* const kOps[] = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Gather",
-                                     "Slice",   "Concat",    "Split",   "Flatten",   "Identity"};
-  return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
+/// Of operators that hold codes and that no TensorRT imports.
+bool is_unknown_to_tensorrt(const std::string& op) {
+  return op.rfind("QLinear", 0) == 0 || op == "MatMulInteger" || op == "ConvInteger" ||
+         op == "DynamicQuantizeLinear";
 }
 
 class Linter {
  public:
-  explicit Linter(const Model& model) : model_(model), index_(model) {}
+  explicit Linter(const Model& model) : model_(model), graph_(model), products_(graph_, model) {}
 
   LintReport run() {
-    LintReport report;
+    // Of all nodes first: a pair is refused because of either of its nodes.
+    for (const Node& node : model_.proto().graph().node()) find_refusals(node);
     for (const Node& node : model_.proto().graph().node()) {
-      if (node.op_type() == "QuantizeLinear") report.pairs.push_back(judge_pair(node));
-      if (node.op_type() == "DequantizeLinear" && index_.is_initializer(input_of(node, 0)))
-        report.pairs.push_back(judge_dequantized_weight(node));
-      if (node.op_type() == "DequantizeLinear" && !index_.is_initializer(input_of(node, 0)) &&
-          !is_op(index_.producer(input_of(node, 0)), "QuantizeLinear"))
-        report.pairs.push_back(orphan(node, "its input is not quantized"));
+      if (node.op_type() == "QuantizeLinear") report_.pairs.push_back(judge_pair(node));
+      if (node.op_type() == "DequantizeLinear" && !is_quantized(input_of(node, 0)))
+        report_.pairs.push_back(judge_codes(node));
+      if (ProductJudge::is_product(node)) add_product(node);
+    }
+    return std::move(report_);
+  }
+
+ private:
+  static std::string name_of(const Node& node) { return node.name().substr(0, node.name().rfind('/')); }
+  static PairReport orphan(const Node& node, const std::string& tensorrt, const std::string& onnxruntime) {
+    return {name_of(node), PairFate::kOrphan, tensorrt, onnxruntime};
+  }
+  static PairReport orphan(const Node& node, const std::string& why) { return orphan(node, why, why); }
+
+  bool is_quantized(const std::string& codes) const {
+    return QuantizedGraph::is_op(graph_.index().producer(codes), "QuantizeLinear");
+  }
+
+  void refuse(const Node& node, const std::string& why) {
+    report_.tensorrt_refusals.push_back(fmt::format("{}: {}", node.name(), why));
+    refused_.insert(&node);
+  }
+
+  void find_refusals(const Node& node) {
+    const bool repeated = !node.name().empty() && !names_.insert(node.name()).second;
+    if (repeated) report_.onnxruntime_refusals.push_back(node.name() + ": two nodes have this name");
+    if (is_unknown_to_tensorrt(node.op_type())) refuse(node, "it has no operator " + node.op_type());
+    if (node.op_type() != "QuantizeLinear" && node.op_type() != "DequantizeLinear") return;
+    if (repeated) refuse(node, "two nodes have this name");
+    const GraphIndex& index = graph_.index();
+    const auto zero = index.constant(input_of(node, 2));
+    if (zero &&
+        std::any_of(zero->data.begin(), zero->data.end(), [](std::byte b) { return b != std::byte{0}; }))
+      return refuse(node, "its zero point is not 0");
+    if (zero && zero->dtype != DType::kI8 && zero->dtype != DType::kU8)
+      return refuse(node, fmt::format("its codes are {}", qdqbert::name_of(zero->dtype)));
+    if (node.op_type() != "DequantizeLinear") return;
+    const auto codes = index.constant(input_of(node, 0));
+    if (!codes) return;
+    if (codes->dtype != DType::kI8 && codes->dtype != DType::kU8)
+      return refuse(node, fmt::format("its codes are {}", qdqbert::name_of(codes->dtype)));
+    if (codes->shape.empty()) refuse(node, "its codes are a single number");
+  }
+
+  /// What holds for both; empty when the node keeps it.
+  std::string broken_rule(const Node& node) const {
+    if (node.input_size() < 2) return "it has no scale";
+    if (const auto scale = graph_.index().constant(input_of(node, 1)))
+      for (float value : to_float32(*scale))
+        if (!(value > 0) || !std::isfinite(value)) return fmt::format("its scale {} is not positive", value);
+    return {};
+  }
+
+  PairReport judge_pair(const Node& q) {
+    if (const std::string why = broken_rule(q); !why.empty()) return orphan(q, why);
+    const auto& readers = graph_.index().consumers(output_of(q));
+    if (readers.empty()) return orphan(q, "nothing dequantizes it");
+    std::vector<const Node*> dequantizers;
+    for (const Node* reader : readers)
+      if (reader->op_type() == "DequantizeLinear") dequantizers.push_back(reader);
+    if (dequantizers.empty()) return orphan(q, readers[0]->op_type() + " reads the codes");
+    PairReport best = judge_uses(q, *dequantizers[0]);
+    for (const Node* dq : dequantizers)
+      if (PairReport one = judge_uses(q, *dq); one.fate < best.fate) best = std::move(one);
+    const bool refused =
+        refused_.count(&q) != 0 || std::any_of(dequantizers.begin(), dequantizers.end(),
+                                               [&](const Node* dq) { return refused_.count(dq) != 0; });
+    return with_code_type(q, refused, std::move(best));
+  }
+
+  /// A DequantizeLinear of codes that no Q makes: an INT8 weight.
+  PairReport judge_codes(const Node& dq) {
+    if (!graph_.is_constant(input_of(dq, 0))) return orphan(dq, "its input is not quantized");
+    if (const std::string why = broken_rule(dq); !why.empty()) return orphan(dq, why);
+    return with_code_type(dq, refused_.count(&dq) != 0, judge_uses(dq, dq));
+  }
+
+  /// Adds what TensorRT makes of codes that are not signed.
+  PairReport with_code_type(const Node& node, bool refused, PairReport report) const {
+    if (refused) return {report.name, PairFate::kOrphan, "refuses the file", report.onnxruntime};
+    const auto zero = graph_.index().constant(input_of(node, 2));
+    if (zero && zero->dtype == DType::kU8)
+      return {report.name, PairFate::kOrphan, "takes its unsigned codes as signed, with a warning only",
+              report.onnxruntime + ", unsigned"};
+    if (!zero && node.op_type() == "QuantizeLinear" &&
+        integer_attribute(node, "output_dtype", 0) != ::onnx::TensorProto::INT8) {
+      report.tensorrt += ", signed";
+      report.onnxruntime += ", unsigned for want of a zero point";
     }
     return report;
   }
 
- private:
-  static bool is_op(const Node* node, std::string_view op) {
-    return node != nullptr && node->op_type() == op;
-  }
-  static std::string name_of(const Node& node) { return node.name().substr(0, node.name().rfind('/')); }
-  static PairReport orphan(const Node& node, const std::string& why) {
-    return {name_of(node), PairFate::kOrphan, why, why};
-  }
-
-  PairReport judge_pair(const Node& q) {
-    const auto& readers = index_.consumers(output_of(q));
-    if (readers.empty()) return orphan(q, "nothing dequantizes it");
-    if (const std::string why = broken_rule(q); !why.empty()) return orphan(q, why);
-    PairReport worst;
-    bool first = true;
-    for (const Node* dq : readers) {
-      if (dq->op_type() != "DequantizeLinear") return orphan(q, dq->op_type() + " reads the codes");
-      if (!same_constant(input_of(q, 1), input_of(*dq, 1)) ||
-          !same_constant(q.input_size() > 2 ? input_of(q, 2) : "",
-                         dq->input_size() > 2 ? input_of(*dq, 2) : ""))
-        return orphan(q, "its DequantizeLinear has another scale or zero point");
-      const PairReport one = judge_uses(q, *dq);
-      if (first || one.fate > worst.fate) worst = one;
-      first = false;
-    }
-    return worst;
-  }
-
-  PairReport judge_dequantized_weight(const Node& dq) {
-    if (const std::string why = broken_rule(dq); !why.empty()) return orphan(dq, why);
-    return judge_uses(dq, dq);
-  }
-
-  bool same_constant(const std::string& a, const std::string& b) const {
-    if (a == b) return true;
-    const auto x = index_.constant(a), y = index_.constant(b);
-    return x && y && x->dtype == y->dtype && x->shape == y->shape &&
-           std::equal(x->data.begin(), x->data.end(), y->data.begin(), y->data.end());
-  }
-
-  /// Empty when the pair keeps the rules that hold for both.
-  std::string broken_rule(const Node& node) const {
-    if (node.input_size() < 2) return "it has no scale";
-    const auto scale = index_.constant(input_of(node, 1));
-    if (!scale) return "its scale is computed";
-    for (float value : to_float32(*scale))
-      if (!(value > 0) || !std::isfinite(value)) return fmt::format("its scale {} is not positive", value);
-    if (node.input_size() > 2) {
-      const auto zero = index_.constant(input_of(node, 2));
-      if (!zero || zero->dtype != DType::kI8) return "its zero point is not INT8";
-      if (std::any_of(zero->data.begin(), zero->data.end(), [](std::byte b) { return b != std::byte{0}; }))
-        return "its zero point is not 0";
-    } else {
-      return "it has no zero point, so its codes are unsigned";
-    }
-    if (scale->count() > 1 && !index_.is_initializer(input_of(node, 0)))
-      return "an activation has several scales";
-    return {};
-  }
-
-  PairReport judge_uses(const Node& named, const Node& dq) {
-    PairReport best{name_of(named), PairFate::kOrphan, "nothing uses it", "nothing uses it"};
-    for (const Node* user : users(output_of(dq))) {
-      PairReport one = judge_use(*user);
-      one.name = best.name;
-      if (one.fate < best.fate) best = one;
-    }
+  PairReport judge_uses(const Node& named, const Node& dq) const {
+    const std::vector<Use> uses = graph_.users(output_of(dq));
+    if (uses.empty()) return orphan(named, "nothing uses it");
+    PairReport best = judge_use(uses[0]);
+    for (const Use& use : uses)
+      if (PairReport one = judge_use(use); one.fate < best.fate) best = std::move(one);
+    best.name = name_of(named);
     return best;
   }
 
-  /// Readers of an edge, behind operators that only move data.
-  std::vector<const Node*> users(const std::string& edge) const {
-    std::vector<const Node*> result;
-    std::vector<std::string> edges = {edge};
-    for (size_t i = 0; i < edges.size() && edges.size() < 1000; ++i)
-      for (const Node* node : index_.consumers(edges[i])) {
-        if (moves_data_only(node->op_type())) {
-          edges.insert(edges.end(), node->output().begin(), node->output().end());
-        } else {
-          result.push_back(node);
-        }
-      }
-    return result;
+  PairReport judge_use(const Use& use) const {
+    const std::string& op = use.node->op_type();
+    if (ProductJudge::is_product(*use.node)) {
+      if (use.position > 1) return {"", PairFate::kNotFused, "bias of a Gemm", "bias of a Gemm"};
+      const ProductReport& product = products_.report(*use.node);
+      const bool integer = product.kind != TensorRtProduct::kFloat || product.integer_in_onnxruntime;
+      return {"", integer ? PairFate::kFused : PairFate::kNotFused, product.tensorrt, product.onnxruntime};
+    }
+    if (op == "Add") return judge_add(use);
+    if (op == "Softmax" && graph_.quantizer_behind(*use.node) != nullptr)
+      return {"", PairFate::kFused, "Softmax has no integer form; its kernel computes the pair",
+              "QLinearSoftmax"};
+    return {"", PairFate::kOrphan, op + " has no integer form; its kernel computes the pair",
+            op + " has no integer form"};
   }
 
-  /// Whether an edge comes from a DQ, through operators that only move data.
-  bool is_dequantized(const std::string& edge) const {
-    const Node* node = index_.producer(edge);
-    for (int steps = 0; node != nullptr && steps < kLongestPath; ++steps) {
-      if (!moves_data_only(node->op_type()) || node->input_size() == 0)
-        return is_op(node, "DequantizeLinear");
-      node = index_.producer(input_of(*node, 0));
+  PairReport judge_add(const Use& use) const {
+    const Node& add = *use.node;
+    const auto mine = graph_.dequantized(input_of(add, use.position)),
+               other = graph_.dequantized(input_of(add, 1 - use.position));
+    PairReport report;
+    if (!other) {
+      report.onnxruntime = "Add in float: its other term is not quantized";
+    } else if (graph_.quantizer_behind(add) == nullptr) {
+      report.onnxruntime = "Add in float: no Q behind it";
+    } else if (!mine || mine->shared || other->shared) {
+      report.onnxruntime = "Add in float: others read a DequantizeLinear of it or the codes";
+    } else {
+      report.onnxruntime = "QLinearAdd";
     }
-    return false;
+    const bool own_product = mine && is_result_of_product(input_of(*mine->dq, 0));
+    report.tensorrt = own_product
+                          ? "nothing gained: the GEMM writes float, and Add's kernel computes the pair"
+                          : "skip of Add read as INT8 by its kernel";
+    report.fate = own_product && report.onnxruntime != "QLinearAdd" ? PairFate::kNotFused : PairFate::kFused;
+    return report;
   }
 
-  /// The only reader of the node's output is a Q.
-  bool quantized_behind(const Node& node) const {
-    const auto& readers = index_.consumers(output_of(node));
-    return readers.size() == 1 && is_op(readers[0], "QuantizeLinear") && !index_.is_output(output_of(node));
+  /// Whether these codes are those of a product, or of its sum with a bias.
+  bool is_result_of_product(const std::string& codes) const {
+    const GraphIndex& index = graph_.index();
+    const Node* node = index.producer(codes);
+    if (!QuantizedGraph::is_op(node, "QuantizeLinear")) return false;
+    node = index.producer(input_of(*node, 0));
+    if (QuantizedGraph::is_op(node, "Add")) {
+      const int bias = graph_.is_constant(input_of(*node, 0)) ? 0 : 1;
+      if (!graph_.is_constant(input_of(*node, bias))) return false;
+      node = index.producer(input_of(*node, 1 - bias));
+    }
+    return node != nullptr && ProductJudge::is_product(*node);
   }
 
-  PairReport judge_use(const Node& user) const {
-    const std::string& op = user.op_type();
-    if (op == "MatMul" || op == "Gemm") {
-      const bool both = is_dequantized(input_of(user, 0)) && is_dequantized(input_of(user, 1));
-      if (!both)
-        return {"", PairFate::kNotFused, op + " in float: its other input is not quantized",
-                op + " in float: its other input is not quantized"};
-      const bool weight = comes_from_initializer(input_of(user, 1));
-      const std::string ort = op == "Gemm" && user.input_size() > 2
-                                  ? "Gemm in float: its bias is not quantized"
-                              : quantized_behind(user) ? "QLinearMatMul"
-                                                       : "MatMulIntegerToFloat";
-      return {"", PairFate::kFused, weight ? "INT8 GEMM" : "INT8 batched GEMM (fused attention)", ort};
-    }
-    if (op == "Add") {
-      if (!is_dequantized(input_of(user, 0)) || !is_dequantized(input_of(user, 1)))
-        return {"", PairFate::kNotFused, "Add in float: its other term is not quantized",
-                "Add in float: its other term is not quantized"};
-      return {"", PairFate::kFused, "INT8 residual of GEMM + Add",
-              quantized_behind(user) ? "QLinearAdd" : "Add in float: no Q behind it"};
-    }
-    const std::string what = op + " has no integer form";
-    return {"", PairFate::kOrphan, what, what};
-  }
-
-  bool comes_from_initializer(const std::string& edge) const {
-    const Node* node = index_.producer(edge);
-    for (int steps = 0; node != nullptr && steps < kLongestPath && node->input_size() > 0; ++steps) {
-      if (index_.is_initializer(input_of(*node, 0))) return true;
-      const bool passes = moves_data_only(node->op_type()) || node->op_type() == "DequantizeLinear" ||
-                          node->op_type() == "QuantizeLinear";
-      node = passes ? index_.producer(input_of(*node, 0)) : nullptr;
-    }
-    return false;
+  void add_product(const Node& node) {
+    if (!graph_.dequantized(input_of(node, 0)) && !graph_.dequantized(input_of(node, 1))) return;
+    report_.products.push_back(products_.report(node));
   }
 
   const Model& model_;
-  GraphIndex index_;
+  const QuantizedGraph graph_;
+  const ProductJudge products_;
+  std::set<std::string> names_;
+  std::set<const Node*> refused_;
+  LintReport report_;
 };
 
 const char* text_of(PairFate fate) {
@@ -204,6 +218,10 @@ std::vector<std::string> LintReport::lines() const {
   std::map<std::tuple<PairFate, std::string, std::string>, int> groups;
   for (const PairReport& pair : pairs) ++groups[{pair.fate, pair.tensorrt, pair.onnxruntime}];
   std::vector<std::string> result;
+  for (const std::string& refusal : tensorrt_refusals)
+    result.push_back("TensorRT refuses the file: " + refusal);
+  for (const std::string& refusal : onnxruntime_refusals)
+    result.push_back("ONNX Runtime refuses the file: " + refusal);
   for (const auto& [key, count] : groups)
     result.push_back(fmt::format("{} {}: TensorRT: {}; ONNX Runtime: {}", count, text_of(std::get<0>(key)),
                                  std::get<1>(key), std::get<2>(key)));
@@ -215,6 +233,8 @@ LintReport lint(const Model& model) {
 }
 
 void require_no_orphan(const LintReport& report) {
+  if (!report.tensorrt_refusals.empty())
+    fail("[onnx lint] TensorRT would refuse the file: {}", report.tensorrt_refusals[0]);
   for (const PairReport& pair : report.pairs)
     if (pair.fate == PairFate::kOrphan)
       fail("[onnx lint] {} is a Q/DQ pair that nothing can use: {}", pair.name, pair.tensorrt);

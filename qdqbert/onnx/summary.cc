@@ -15,12 +15,14 @@ QuantizedTensor describe(const GraphIndex& index, const ::onnx::NodeProto& node)
   pair.tensor = input_of(node, 0);
   pair.is_constant = index.is_initializer(pair.tensor);
   const auto scale = index.constant(input_of(node, 1));
-  if (!scale) fail("[onnx] the scale of {} is not constant", node.name());
-  pair.scales = to_float32(*scale);
-  pair.scale_type = scale->dtype;
+  if (scale) {
+    pair.scales = to_float32(*scale);
+    pair.scale_type = scale->dtype;
+  }
   if (node.input_size() > 2)
     if (const auto zero = index.constant(input_of(node, 2))) pair.code_type = zero->dtype;
-  if (!scale->shape.empty() && pair.scales.size() > 1) pair.axis = integer_attribute(node, "axis", 1);
+  if (scale && !scale->shape.empty() && pair.scales.size() > 1)
+    pair.axis = integer_attribute(node, "axis", 1);
   return pair;
 }
 

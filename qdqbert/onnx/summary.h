@@ -15,7 +15,7 @@ struct QuantizedTensor {
   std::string name;           ///< node name without its operator: "/bert/.../query/_input_quantizer"
   std::string tensor;         ///< the edge that is quantized
   bool is_constant = false;   ///< the edge is an initializer
-  std::vector<float> scales;  ///< one, or one for each channel
+  std::vector<float> scales;  ///< one, or one for each channel; none where the graph computes it
   DType scale_type = DType::kF32;
   DType code_type = DType::kU8;  ///< element type of the zero point; without one the operator's default
   std::optional<int64_t> axis;   ///< of a per-channel pair
@@ -29,7 +29,7 @@ struct GraphSummary {
   std::vector<QuantizedTensor> quantized;  ///< in node order
 };
 
-/// Throws InputError when a pair's scale is not constant.
+/// Throws InputError when a Q or DQ has no scale.
 GraphSummary summarize(const Model& model);
 
 /// Pairs with the same tensor, scales and axis collapse into the first of them.

@@ -1,4 +1,4 @@
-// Writing, reading back, linting and printing models.
+// Writing, reading back and printing models.
 #include <filesystem>
 
 #include <gtest/gtest.h>
@@ -9,7 +9,6 @@
 #include "qdqbert/onnx/bert_graph.h"
 #include "qdqbert/onnx/checker.h"
 #include "qdqbert/onnx/dump.h"
-#include "qdqbert/onnx/lint.h"
 #include "qdqbert/onnx/reader.h"
 #include "qdqbert/onnx/summary.h"
 #include "qdqbert/onnx/writer.h"
@@ -105,78 +104,6 @@ TEST(OnnxDump, NamesEveryNode) {
             std::string::npos);
   EXPECT_NE(text.find("Softmax /bert/encoder/layer.1/attention/self/Softmax"), std::string::npos);
   EXPECT_NE(text.find("perm=[0, 2, 3, 1]"), std::string::npos);
-}
-
-std::string fates(const Model& model) {
-  std::string text;
-  for (const std::string& line : lint(model).lines()) text += line + "\n";
-  return text;
-}
-
-TEST(OnnxLint, SaysWhatEachPairBecomes) {
-  RandomBertOptions shape;
-  shape.layers = 1;
-  const RandomBert bert(shape);
-  EXPECT_EQ(fates(build_bert_graph(bert.source())),
-            "10 fused: TensorRT: INT8 GEMM; ONNX Runtime: MatMulIntegerToFloat\n"
-            "4 fused: TensorRT: INT8 batched GEMM (fused attention); ONNX Runtime: MatMulIntegerToFloat\n"
-            "2 fused: TensorRT: INT8 residual of GEMM + Add; ONNX Runtime: Add in float: no Q behind it\n");
-}
-
-TEST(OnnxLint, HalfOfAPairIsNotFused) {
-  RandomBertOptions shape;
-  shape.layers = 1;
-  RandomBert bert(shape);
-  bert.ranges["bert.encoder.layer.0.attention.self.matmul_a_input_quantizer"].enabled = false;
-  bert.ranges["bert.encoder.layer.0.output.add_residual_input_quantizer"].enabled = false;
-  const LintReport report = lint(build_bert_graph(bert.source()));
-  EXPECT_EQ(report.count(PairFate::kNotFused), 2);
-  EXPECT_EQ(report.count(PairFate::kOrphan), 0);
-  require_no_orphan(report);
-}
-
-TEST(OnnxLint, OrphansFail) {
-  const RandomBert bert({});
-  const auto broken = [&](const auto& change) {
-    Model model = build_bert_graph(bert.source());
-    change(*model.proto().mutable_graph());
-    return lint(model);
-  };
-  const auto node_of = [](::onnx::GraphProto& graph, std::string_view end) -> ::onnx::NodeProto& {
-    for (auto& node : *graph.mutable_node())
-      if (node.name().size() >= end.size() && node.name().substr(node.name().size() - end.size()) == end)
-        return node;
-    throw std::logic_error("no such node");
-  };
-  const LintReport reports[] = {
-      // Nothing reads the dequantized value.
-      broken([&](auto& graph) {
-        auto& matmul = node_of(graph, "layer.0/output/dense/MatMul");
-        matmul.set_input(0, "/bert/encoder/layer.0/intermediate/intermediate_act_fn/Mul_1_output_0");
-      }),
-      // A LayerNorm reads it.
-      broken([&](auto& graph) {
-        auto& erf = node_of(graph, "layer.0/intermediate/intermediate_act_fn/Div");
-        const auto& dq = node_of(graph, "layer.0/output/dense/_input_quantizer/DequantizeLinear");
-        node_of(graph, "layer.0/output/dense/MatMul").set_input(0, erf.input(0));
-        erf.set_input(0, dq.output(0));
-      }),
-      // Q and DQ disagree.
-      broken([&](auto& graph) {
-        node_of(graph, "layer.0/output/dense/_input_quantizer/DequantizeLinear")
-            .set_input(1, "bert.encoder.layer.1.output.add_local_input_quantizer.scale");
-      }),
-      // A zero point that is not zero.
-      broken([&](auto& graph) {
-        for (auto& tensor : *graph.mutable_initializer())
-          if (tensor.data_type() == ::onnx::TensorProto::INT8 && tensor.dims_size() == 0)
-            tensor.set_raw_data(std::string(1, '\3'));
-      }),
-  };
-  for (const LintReport& report : reports) {
-    EXPECT_GT(report.count(PairFate::kOrphan), 0);
-    EXPECT_THROW(require_no_orphan(report), InputError);
-  }
 }
 
 }  // namespace
