@@ -112,11 +112,16 @@ void add_export_flags(ArgumentParser& parser, TaskExportOptions& e) {
   parser.group("ONNX export");
   parser.add("save_onnx", e.save_onnx, "write model.onnx with explicit Q/DQ nodes");
   parser.add("onnx_file", e.onnx_file, "other name for it (default OUTPUT_DIR/model.onnx)");
-  parser.add("opset", e.opset, "13 to 17, or 19 (the whole graph in half precision)");
+  parser.add(
+      "opset", e.opset,
+      "13 to 17, or 19: the whole graph in half precision, which --fp16 asks for when this is not given "
+      "(otherwise 13)");
   parser.add_switch("int8-weights", e.int8_weights,
                     "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
-  parser.add_switch("trt_attention", e.trt_attention,
-                    "scale the query before its Q node, as TensorRT's fused attention wants");
+  parser.add_switch(
+      "trt_attention", e.trt_attention,
+      "scale the query before its Q node; TensorRT fuses attention with and without it, heads of 16, 32 "
+      "and 64 and up to 512 tokens (docs/deploy.md)");
   parser.add_switch("onnx_hidden_states", e.hidden_states,
                     "more outputs: last_hidden_state, and hidden_states.0 (embeddings) to hidden_states.N");
   parser.add_switch("onnx_pooler_output", e.pooler_output, "one more output: pooler_output");
@@ -161,8 +166,10 @@ void finish_options(TaskOptions& o, const std::string& verb, const Arguments& ar
   positive("num_calib_samples", o.run.num_calib_samples);
   for (const auto& limit : {o.data.max_train_samples, o.data.max_eval_samples, o.data.max_predict_samples})
     if (limit) positive("max_*_samples", *limit);
-  if (o.onnx.opset != 19 && (o.onnx.opset < 13 || o.onnx.opset > 17))
-    fail<UsageError>("[opset] {}; 13 to 17 and 19 are possible", o.onnx.opset);
+  o.onnx.half_by_fp16 = o.run.fp16 && !o.onnx.opset;
+  if (!o.onnx.opset) o.onnx.opset = o.run.fp16 ? 19 : 13;
+  if (*o.onnx.opset != 19 && (*o.onnx.opset < 13 || *o.onnx.opset > 17))
+    fail<UsageError>("[opset] {}; 13 to 17 and 19 are possible", *o.onnx.opset);
   o.quant.validate();
 }
 

@@ -48,7 +48,8 @@ struct TaskRunOptions {
 struct TaskExportOptions {
   bool save_onnx = false;
   std::optional<std::string> onnx_file;
-  int64_t opset = 13;
+  std::optional<int64_t> opset;  ///< finish_options: 19 with --fp16, else 13
+  bool half_by_fp16 = false;     ///< --fp16 alone asked for half precision
   bool int8_weights = false, trt_attention = false;
   bool hidden_states = false, pooler_output = false;
   std::string cache = "none";  ///< of decoders: none, present, past

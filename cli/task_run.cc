@@ -121,8 +121,8 @@ class TaskRun {
     precision_ = half ? train::Precision::kFp16 : train::Precision::kBf16;
     if (trainer_) (half ? trainer_->fp16 : trainer_->bf16) = true;
     log_info(
-        "--{}: training, evaluation and prediction take products in {} (autocast){}; calibration and export "
-        "stay FP32",
+        "--{}: training, evaluation and prediction take products in {} (autocast){}; calibration stays "
+        "FP32",
         o_.run.fp16 ? "fp16" : "bf16", half ? "FP16" : "BF16",
         half          ? ", and training scales its loss"
         : o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling"
@@ -503,7 +503,13 @@ class TaskRun {
 
   void export_model() {
     model::OnnxExportOptions options;
-    options.opset = static_cast<int>(o_.onnx.opset);
+    options.opset = static_cast<int>(*o_.onnx.opset);
+    if (o_.onnx.half_by_fp16) {
+      log_info("--fp16: the exported file is in half precision, opset 19; --opset 13 keeps it FP32");
+    } else if (o_.run.fp16 && options.opset < 19) {
+      log_warning("--fp16 with --opset {}: the exported file stays FP32; half precision needs --opset 19",
+                  options.opset);
+    }
     options.int8_weights = o_.onnx.int8_weights;
     options.trt_attention = o_.onnx.trt_attention;
     options.hidden_states = o_.onnx.hidden_states;

@@ -386,6 +386,30 @@ TEST_F(QaTest, HalfPrecisionFlagsEvaluateInBf16) {
   EXPECT_NE(fp16, exact);
 }
 
+// The original's --fp16 export meant half precision: so does ours, unless an opset is asked for.
+TEST_F(QaTest, Fp16ExportsInHalfPrecision) {
+  const std::string directory = calibrated("calib");
+  const auto run = [&](const std::string& name, std::vector<std::string> flags) {
+    flags.insert(flags.end(), {"--save_onnx", "--validation_file", squad_, "--do_eval"});
+    const std::string log = qa(directory, scratch_ / name, flags).err;
+    const Json facts = inspected(scratch_ / (name + "/model.onnx"), name + ".json");
+    return std::pair(log, facts.at("graph").at("opset").get<int>());
+  };
+  const auto [half_log, half] = run("half", {"--fp16"});
+  EXPECT_EQ(half, 19);
+  EXPECT_NE(half_log.find("the exported file is in half precision, opset 19"), std::string::npos) << half_log;
+  const auto [kept_log, kept] = run("kept", {"--fp16", "--opset", "13"});
+  EXPECT_EQ(kept, 13);
+  EXPECT_NE(kept_log.find("--fp16 with --opset 13: the exported file stays FP32"), std::string::npos)
+      << kept_log;
+  EXPECT_EQ(run("bf16", {"--bf16"}).second, 13);
+  EXPECT_EQ(run("plain", {}).second, 13);
+  // The engine reads it, and answers as it does for the file in FP32.
+  EXPECT_GT(
+      agreement(evaluated_onnx(scratch_ / "half", "--int8"), evaluated_onnx(scratch_ / "kept", "--int8")),
+      0.5);
+}
+
 // Another rounding, hardly another answer; and the model is itself again afterwards.
 TEST_F(QaTest, Fp64EvaluatesInSixtyFourBits) {
   const auto scores = [&](const std::string& name, std::vector<std::string> flags) {
