@@ -81,8 +81,9 @@ struct BertGraphOptions {
   int opset = 13;
   /// Quantized weights as INT8 initializers behind a DequantizeLinear, without QuantizeLinear.
   bool int8_weights = false;
-  /// Puts the factor 1 / sqrt(head size) before the query's Q, where TensorRT's fused attention wants it.
-  /// Changes nothing when sqrt(head size) is a power of two, else a few codes.
+  /// Puts the factor 1 / sqrt(head size) before the query's Q, as NVIDIA's guides advise. The TensorRT that
+  /// was asked (docs/deploy.md) fuses attention without it, too. Changes nothing when sqrt(head size) is a
+  /// power of two, else a few codes.
   bool trt_attention = false;
   /// Of decoders.
   GraphCache cache = GraphCache::kNone;
