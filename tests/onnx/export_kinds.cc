@@ -47,6 +47,7 @@ std::vector<ExportKind> export_kinds() {
     });
     if (opset == 13) states.own_layers = {layers + "0/attention/self/query/_input_quantizer/QuantizeLinear"};
   }
+  add("positions-1024", [](M& model, G&) { model.positions = 1024; });
   for (const int64_t head_size : {32, 64})
     add(fmt::format("heads-of-{}", head_size), [&](M& model, G&) {
       model.hidden = 128;

@@ -106,7 +106,7 @@ def _size(dimension, sizes, at):
     """Of 7, "seq_len" or "past_seq_len + seq_len"."""
     if isinstance(dimension, int):
         return dimension
-    return min(sum(sizes[part][at] for part in dimension.split(" + ")), LONGEST)
+    return sum(sizes[part][at] for part in dimension.split(" + "))
 
 
 def ask(path, capability, sizes=SIZES):

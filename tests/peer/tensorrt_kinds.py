@@ -8,7 +8,7 @@ import sys
 import time
 
 from common import Report
-from tensorrt_builder import CAPABILITIES, SIZES, ask, trt
+from tensorrt_builder import CAPABILITIES, LONGEST, SIZES, ask, trt
 
 report = Report(f"kinds of export in TensorRT for RTX {trt.__version__}")
 for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
@@ -30,4 +30,11 @@ for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
         for layer in answer.attentions:
             report.check(set(layer.outputs) == {"Int8"}, f"{where}: {layer.name} writes {layer.outputs}")
     print(f"{case.name}: {attentions} fused attentions, {products} INT8 GEMMs, {time.monotonic() - start:.1f} s", flush=True)
+
+# A profile that allows more than 512 tokens loses the fused attention, and 7.5 builds half precision alone.
+longer = dict(SIZES, seq_len=(1, 128, 2 * LONGEST))
+found = len(ask(pathlib.Path(sys.argv[1]) / "positions-1024" / "model.onnx", "8.6", longer).attentions)
+report.check(found == 0, f"a profile of up to {2 * LONGEST} tokens has {found} fused attentions")
+answer = ask(pathlib.Path(sys.argv[1]) / "opset-13" / "model.onnx", "7.5")
+report.check(answer.parsed and not answer.built, "7.5 builds an FP32 file")
 report.finish()
