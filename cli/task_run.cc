@@ -24,6 +24,7 @@
 #include "qdqbert/train/training_watch.h"
 
 #include "cli/task.h"
+#include "cli/task_device.h"
 #include "cli/terminal.h"
 #include "cli/training_run.h"
 
@@ -49,9 +50,9 @@ class TaskRun {
     threads_ = o_.run.threads > 0 ? static_cast<int>(o_.run.threads) : own_share;
     at::set_num_threads(threads_);
     if (launch) join_group(*launch);
-    choose_device(launch);
+    device_ = choose_device(o_.run.device, launch, group());
     ensure_writable_directory(output_);
-    choose_precision();
+    precision_ = choose_precision(o_.run, device_, trainer_);
     // Rank 0 first: it may remove what an earlier run left.
     const auto find_checkpoint = [&] {
       if (o_.run.do_train) resume_ = checkpoint_to_resume(output_, training_, o_.run.overwrite_output_dir);
@@ -99,34 +100,6 @@ class TaskRun {
     group_.emplace(launch);
     group_->require_equal("flags", o_.command_line);
     log_info("{} processes, {} threads each", launch.size, threads_);
-  }
-  /// Says what was chosen, for a GPU that nobody expected is as bad as one that is not used.
-  void choose_device(const std::optional<train::Launch>& launch) {
-    const nn::Gpus gpus = nn::find_gpus();
-    const train::ChosenDevice chosen = train::choose_device(train::parse_device(o_.run.device), gpus, launch);
-    device_ = chosen.device;
-    if (!chosen.remark.empty())
-      log_warning("--device {}: {}; this runs on the CPU", o_.run.device, chosen.remark);
-    if (!device_.is_cpu()) log_info("Running on {}", train::describe(device_, gpus));
-    if (!group_) return;
-    // Other GPUs give other bits and other speeds, and the slowest would set the pace unseen.
-    group_->require_equal(
-        "device", device_.is_cpu() ? "the CPU" : gpus.list[static_cast<size_t>(device_.index())].name);
-    if (!device_.is_cpu()) group_->use_gpu(device_);
-  }
-
-  void choose_precision() {
-    if (!o_.run.fp16 && !o_.run.bf16) return;
-    const bool half = o_.run.fp16 && !device_.is_cpu();
-    precision_ = half ? train::Precision::kFp16 : train::Precision::kBf16;
-    if (trainer_) (half ? trainer_->fp16 : trainer_->bf16) = true;
-    log_info(
-        "--{}: training, evaluation and prediction take products in {} (autocast){}; calibration stays "
-        "FP32",
-        o_.run.fp16 ? "fp16" : "bf16", half ? "FP16" : "BF16",
-        half          ? ", and training scales its loss"
-        : o_.run.fp16 ? ": on a CPU half precision is BF16, which needs no loss scaling"
-                      : "");
   }
   bool writes_files() const { return !group_ || group_->writes_files(); }
   train::ProcessGroup* group() { return group_ ? &*group_ : nullptr; }
