@@ -198,7 +198,7 @@ TEST(IoGoldenTest, ReportsWhatTheOriginalReports) {
         mismatched.push_back({name, in_checkpoint, in_model});
       EXPECT_EQ(mismatched, example.at("mismatched_keys"));
       const Json& after = example.at("config_after_load");
-      EXPECT_EQ(config.model_type, after.at("model_type"));
+      EXPECT_EQ(config.model_type, after.at("model_type").get<std::string>());
       EXPECT_EQ(config.pad_token_id, after.at("pad_token_id").get<int64_t>());
       EXPECT_EQ(config.bos_token_id, after.at("bos_token_id").get<int64_t>());
       EXPECT_EQ(config.eos_token_id, after.at("eos_token_id").get<int64_t>());
