@@ -159,6 +159,10 @@ struct PackedMatmul::Shape {
   dnnl::reorder round;         ///< float32 rows to bfloat16
   dnnl::memory::desc rounded;  ///< empty in float32
   size_t rounded_bytes = 0;    ///< a multiple of 64
+  size_t rows = 0, ldc = 0;
+  /// Room for a single column of results, a multiple of 64; 0: they are written where they belong. oneDNN 3
+  /// writes one column as if its rows lay side by side, whatever their stride.
+  size_t column_bytes = 0;
 };
 
 struct PackedMatmul::State {
@@ -228,7 +232,13 @@ std::shared_ptr<const PackedMatmul::Shape> PackedMatmul::shape(size_t rows, size
       made->rounded_bytes = (made->rounded.get_size() + 63) / 64 * 64;
       made->round = dnnl::reorder(dnnl::reorder::primitive_desc(cpu(), made->a, cpu(), made->rounded));
     }
-    const auto description = s.describe(rows, ld, ldc, s.weight.get_desc());
+    made->rows = rows;
+    made->ldc = ldc;
+    if (s.n == 1 && ldc > 1) {
+      made->column_bytes = (rows * sizeof(float) + 63) / 64 * 64;
+      made->c = matrix(rows, 1, DataType::f32, 1);
+    }
+    const auto description = s.describe(rows, ld, made->column_bytes > 0 ? 1 : ldc, s.weight.get_desc());
     made->scratch = description.scratchpad_desc();
     made->product = dnnl::matmul(description);
   } catch (const dnnl::error& error) {
@@ -239,12 +249,13 @@ std::shared_ptr<const PackedMatmul::Shape> PackedMatmul::shape(size_t rows, size
 }
 
 size_t PackedMatmul::scratch_bytes(const Shape& shape) const {
-  return shape.rounded_bytes + shape.scratch.get_size();
+  return shape.rounded_bytes + shape.column_bytes + shape.scratch.get_size();
 }
 
 void PackedMatmul::multiply(const Shape& shape, const float* a, float* c, std::byte* scratch) const {
   try {
     const dnnl::stream& stream = stream_of_this_thread();
+    auto* const column = reinterpret_cast<float*>(scratch + shape.rounded_bytes);
     dnnl::memory source = borrow(shape.a, a);
     if (shape.rounded_bytes > 0) {
       dnnl::memory rounded = borrow(shape.rounded, scratch);
@@ -254,10 +265,12 @@ void PackedMatmul::multiply(const Shape& shape, const float* a, float* c, std::b
     std::unordered_map<int, dnnl::memory> arguments{
         {DNNL_ARG_SRC, source},
         {DNNL_ARG_WEIGHTS, state_->weight},
-        {DNNL_ARG_DST, borrow(shape.c, c)},
-        {DNNL_ARG_SCRATCHPAD, borrow(shape.scratch, scratch + shape.rounded_bytes)}};
+        {DNNL_ARG_DST, borrow(shape.c, shape.column_bytes > 0 ? column : c)},
+        {DNNL_ARG_SCRATCHPAD, borrow(shape.scratch, scratch + shape.rounded_bytes + shape.column_bytes)}};
     if (state_->bias) arguments.emplace(DNNL_ARG_BIAS, state_->bias);
     shape.product.execute(stream, arguments);
+    if (shape.column_bytes > 0)
+      for (size_t m = 0; m < shape.rows; ++m) c[m * shape.ldc] = column[m];
   } catch (const dnnl::error& error) {
     fail_onednn(error);
   }

@@ -53,7 +53,7 @@ struct Size {
   size_t k, n;
 };
 
-constexpr Size kSizes[] = {{1, 1}, {32, 2}, {768, 2}, {64, 96}, {37, 53}, {256, 80}};
+constexpr Size kSizes[] = {{1, 1}, {64, 1}, {1, 24}, {32, 2}, {768, 2}, {64, 96}, {37, 53}, {256, 80}};
 constexpr size_t kRows[] = {1, 7, 8, 9, 63, 64, 65, 130, 200};
 
 void check_linear(Precision precision, int threads) {
