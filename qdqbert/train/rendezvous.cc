@@ -51,7 +51,7 @@ class Meeting {
 
   void open() {
     start_ = Clock::now();
-    c10d::TCPStoreOptions options;
+    c10d::TCPStoreOptions options = store_options();
     options.port = launch_.master_port;
     options.isServer = serves();
     // It would wait without naming who is missing, and in LibTorch 1.13 go on without them.
@@ -186,7 +186,19 @@ class Meeting {
   c10::intrusive_ptr<c10d::Store> store_;
 };
 
+/// A template, so that a member which the LibTorch at hand lacks is no error.
+template <class Options>
+void serve_by_threads(Options& options) {
+  if constexpr (requires { options.useLibUV; }) options.useLibUV = false;
+}
+
 }  // namespace
+
+c10d::TCPStoreOptions store_options() {
+  c10d::TCPStoreOptions options;
+  serve_by_threads(options);
+  return options;
+}
 
 void meet(const Launch& launch, milliseconds patience, const Connect& connect) {
   Meeting meeting(launch, patience);

@@ -5,10 +5,15 @@
 #include <functional>
 
 #include <torch/csrc/distributed/c10d/Store.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "qdqbert/train/launch.h"
 
 namespace qdqbert::train {
+
+/// Defaults, but the store is served by threads: LibTorch 2.4 and newer want libuv otherwise, and some are
+/// built without it.
+c10d::TCPStoreOptions store_options();
 
 /// Makes this rank's connections to the others with the help of a store that all ranks reach.
 using Connect = std::function<void(const c10::intrusive_ptr<c10d::Store>& store)>;

@@ -16,6 +16,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+/// Of tests in which somebody is missing. LibTorch 1.13 asks a store that is not there yet again only after a
+/// second, so a shorter one ends before those who are late have come.
+constexpr seconds kPatience{4};
+
 void connect_nothing(const c10::intrusive_ptr<c10d::Store>&) {}
 
 /// Whether meeting ends with a sentence in which `pattern` is found; the place is in all of them.
@@ -74,7 +78,7 @@ TEST(Rendezvous, NobodyThereIsSaidInTime) {
 TEST(Rendezvous, TheMissingRankIsNamed) {
   const Launch launch = launch_of(4);
   in_processes(2, [&](int rank) {
-    return says(as_rank(launch, rank), seconds(1), connect_nothing,
+    return says(as_rank(launch, rank), kPatience, connect_nothing,
                 "after [1-9][.][0-9] s ranks 2, 3 have not come; are all ranks started");
   });
 }
@@ -85,7 +89,7 @@ TEST(Rendezvous, TheRankThatDoesNotConnectIsNamed) {
     const auto connect = [&](const auto&) {
       if (rank == 1) ::_exit(0);
     };
-    return says(as_rank(launch, rank), seconds(1), connect, "after [1-9][.][0-9] s rank 1 has not connected");
+    return says(as_rank(launch, rank), kPatience, connect, "after [1-9][.][0-9] s rank 1 has not connected");
   });
 }
 
@@ -119,7 +123,7 @@ TEST(Rendezvous, ALostRankZeroIsNoticedAtOnce) {
 TEST(Rendezvous, APlaceThatIsTakenIsSaid) {
   const Launch launch = launch_of(2);
   in_processes(1, [&](int) {
-    c10d::TCPStoreOptions options;
+    c10d::TCPStoreOptions options = store_options();
     options.port = launch.master_port;
     options.isServer = true;
     options.waitWorkers = false;
@@ -133,7 +137,7 @@ TEST(Rendezvous, AnotherAttemptStartsFromNothing) {
   Launch launch = launch_of(2);
   launch.launcher_keeps_store = true;
   in_processes(1, [&](int) {
-    c10d::TCPStoreOptions options;
+    c10d::TCPStoreOptions options = store_options();
     options.port = launch.master_port;
     options.isServer = true;
     options.waitWorkers = false;
@@ -150,7 +154,7 @@ TEST(Rendezvous, AnotherAttemptStartsFromNothing) {
     };
     attempt("0", 2, meets);
     attempt("1", 1,
-            [](const Launch& own) { return says(own, seconds(1), connect_nothing, "rank 1 has not come"); });
+            [](const Launch& own) { return says(own, kPatience, connect_nothing, "rank 1 has not come"); });
     attempt("2", 2, meets);
     return !::testing::Test::HasFailure();
   });
