@@ -66,6 +66,11 @@ inline const std::string& input_of(const ::onnx::NodeProto& node, int position) 
   static const std::string none;
   return position < node.input_size() ? node.input(position) : none;
 }
+/// Of an operator of two terms, the one that `position` is not; empty when there is no such.
+inline const std::string& other_input_of(const ::onnx::NodeProto& node, int position) {
+  static const std::string none;
+  return position == 0 || position == 1 ? input_of(node, 1 - position) : none;
+}
 inline const std::string& output_of(const ::onnx::NodeProto& node) {
   static const std::string none;
   return node.output_size() > 0 ? node.output(0) : none;

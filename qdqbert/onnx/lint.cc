@@ -149,7 +149,7 @@ class Linter {
   PairReport judge_add(const Use& use) const {
     const Node& add = *use.node;
     const auto mine = graph_.dequantized(input_of(add, use.position)),
-               other = graph_.dequantized(input_of(add, 1 - use.position));
+               other = graph_.dequantized(other_input_of(add, use.position));
     PairReport report;
     if (!other) {
       report.onnxruntime = "Add in float: its other term is not quantized";
@@ -177,7 +177,7 @@ class Linter {
     if (QuantizedGraph::is_op(node, "Add")) {
       const int bias = graph_.is_constant(input_of(*node, 0)) ? 0 : 1;
       if (!graph_.is_constant(input_of(*node, bias))) return false;
-      node = index.producer(input_of(*node, 1 - bias));
+      node = index.producer(other_input_of(*node, bias));
     }
     return node != nullptr && ProductJudge::is_product(*node);
   }

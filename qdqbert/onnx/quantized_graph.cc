@@ -35,7 +35,7 @@ QuantizedGraph::QuantizedGraph(const Model& model) : index_(model) {
 
 bool QuantizedGraph::is_factor(const Node& node, int position) const {
   if (node.op_type() != "Mul" && !(node.op_type() == "Div" && position == 0)) return false;
-  const auto other = index_.constant(input_of(node, 1 - position));
+  const auto other = index_.constant(other_input_of(node, position));
   return other && other->count() == 1;
 }
 
