@@ -2,7 +2,7 @@
 BUILD ?= build
 JOBS  ?= $(shell nproc)
 
-.PHONY: help setup configured build command demo test bench format lint clean
+.PHONY: help setup configured build command demo test bench format lint docs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ format: ## clang-format over all sources
 
 lint: build ## clang-tidy over all sources
 	@git ls-files 'qdqbert/*.cc' 'cli/*.cc' | xargs clang-tidy -p $(BUILD) --quiet
+
+docs: ## API pages and all other pages as HTML, in build/docs (Doxygen)
+	@scripts/setup --docs
+	@scripts/docs $(BUILD)/docs
 
 clean: ## remove the build folders
 	rm -rf build build-*

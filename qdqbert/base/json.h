@@ -22,7 +22,7 @@ Json read_json(const std::filesystem::path& path);
 struct JsonStyle {
   int indent = 2;  ///< negative: one line with ", " and ": " as separators
   bool sort_keys = false;
-  bool ascii = true;  ///< other characters as \uXXXX, surrogate pairs above U+FFFF
+  bool ascii = true;  ///< other characters as `\uXXXX`, surrogate pairs above U+FFFF
   bool final_newline = false;
 };
 

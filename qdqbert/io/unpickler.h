@@ -16,7 +16,7 @@
 
 namespace qdqbert::io {
 
-/// `numel` elements in the archive entry data/<key>.
+/// `numel` elements in the archive entry `data/<key>`.
 struct PickledStorage {
   DType dtype = DType::kF32;
   std::string key;

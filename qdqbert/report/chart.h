@@ -22,7 +22,7 @@ struct Chart {
 /// Text that is safe inside HTML and XML elements and attributes.
 std::string escape(std::string_view text);
 
-/// An <svg> element of 640 x 300 units that scales with the page: axes with round tick values, one coloured
+/// An `<svg>` element of 640 x 300 units that scales with the page: axes with round tick values, one coloured
 /// line a series, its points with their values as tooltips (at most 400 a series; longer ones are thinned,
 /// extremes kept), a legend. Says "no data" without any finite point.
 std::string svg(const Chart& chart);

@@ -18,8 +18,8 @@ uint32_t crc32c(std::span<const std::byte> bytes);
 /// killed run keeps what it logged.
 class EventFile {
  public:
-  /// Creates `directory` and in it events.out.tfevents.<seconds>.<host>.<process>. Throws SystemError when it
-  /// cannot be written.
+  /// Creates `directory` and in it `events.out.tfevents.SECONDS.HOST.PROCESS`. Throws SystemError when
+  /// it cannot be written.
   explicit EventFile(const std::filesystem::path& directory);
   ~EventFile();
   EventFile(const EventFile&) = delete;

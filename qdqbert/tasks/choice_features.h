@@ -31,7 +31,7 @@ std::vector<ChoicePrediction> choice_predictions(const ChoiceFeatures& features,
 /// {accuracy}
 Json choice_metrics(const ChoiceData& data, const std::vector<ChoicePrediction>& predictions);
 
-/// <prefix>_predictions.json (id: number) and <prefix>_choices.jsonl (prompt, choices ranked with scores).
+/// `<prefix>_predictions.json` (id: number), `<prefix>_choices.jsonl` (prompt, ranked choices, scores).
 void write_choice_predictions(const std::filesystem::path& directory, const std::string& prefix,
                               const ChoiceData& data, const std::vector<ChoicePrediction>& predictions);
 

@@ -32,8 +32,8 @@ Json classify_metrics(const ClassifyData& data, const LabelMap& labels,
 std::vector<int64_t> label_ids(const ClassifyData& data, const ClassifyExample& example,
                                const LabelMap& labels);
 
-/// Writes <prefix>_results.txt ("index\tprediction" as the public example script; several labels as a list)
-/// and <prefix>_predictions.jsonl (texts, label, scores by label).
+/// Writes `<prefix>_results.txt` ("index\tprediction" as the public example script; several labels as a list)
+/// and `<prefix>_predictions.jsonl` (texts, label, scores by label).
 void write_classify_predictions(const std::filesystem::path& directory, const std::string& prefix,
                                 const ClassifyData& data, const LabelMap& labels,
                                 const std::vector<ClassifyPrediction>& predictions);

@@ -28,8 +28,8 @@ struct SquadEvaluation {
 SquadEvaluation evaluate_squad(const std::vector<SquadExample>& examples, const SquadFeatures& features,
                                const SquadLogits& logits, const AnswerOptions& options, bool score);
 
-/// Writes <prefix>_predictions.json, <prefix>_nbest_predictions.json and, for version 2,
-/// <prefix>_null_odds.json.
+/// Writes `<prefix>_predictions.json`, `<prefix>_nbest_predictions.json` and, for version 2,
+/// `<prefix>_null_odds.json`.
 void write_answers(const std::filesystem::path& directory, const std::string& prefix,
                    const std::vector<SquadExample>& examples, const SquadEvaluation& evaluation,
                    bool version_2);

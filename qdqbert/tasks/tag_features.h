@@ -55,8 +55,8 @@ TagPrediction predict_tags(const TagFeatures& features, size_t row, size_t words
 /// number}}.
 Json tag_metrics(const TagData& data, const std::vector<TagPrediction>& predictions, bool by_type = false);
 
-/// <prefix>_predictions.txt (the tags of a sentence on a line, separated by spaces) and
-/// <prefix>_entities.jsonl (words, tags, entities with type, text, first and last word, and offsets in code
+/// `<prefix>_predictions.txt` (the tags of a sentence on a line, separated by spaces) and
+/// `<prefix>_entities.jsonl` (words, tags, entities with type, text, first and last word, and offsets in code
 /// points of the words joined by spaces).
 void write_tag_predictions(const std::filesystem::path& directory, const std::string& prefix,
                            const TagData& data, const std::vector<TagPrediction>& predictions);

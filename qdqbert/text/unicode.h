@@ -1,6 +1,6 @@
 // Character properties as the reference tokenizer and the SQuAD metrics have them. The versions are theirs,
-// not today's: categories of Unicode 8, decomposition and combining classes of 9, lower case of 14/15; \w and
-// white space of Python 3.11.
+// not today's: categories of Unicode 8, decomposition and combining classes of 9, lower case of 14/15; `\w`
+// and white space of Python 3.11.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ enum Property : uint16_t {
   kDecomposes = 1 << 6,    ///< has an entry in decompose(); Hangul syllables are arithmetic and not flagged
   kHasLower = 1 << 7,      ///< has an entry in lower()
   kCombining = 1 << 8,     ///< canonical combining class is not 0
-  kWordCharacter = 1 << 9,  ///< Python's \w
+  kWordCharacter = 1 << 9,  ///< Python's `\w`
   kPythonSpace = 1 << 10,   ///< separates words for Python's str.split
   kSigmaCased = 1 << 11,
   kSigmaIgnorable = 1 << 12,

@@ -1,4 +1,4 @@
-// Directories checkpoint-<step> in an output directory: appear whole or not at all, are found again, are
+// Directories `checkpoint-<step>` in an output directory: appear whole or not at all, are found again, are
 // removed when there are too many.
 #pragma once
 
@@ -17,7 +17,7 @@ inline constexpr const char* kResumeFile = "resume.json";
 inline constexpr const char* kArgumentsFile = "training_args.json";
 
 /// Lets `fill` write into a hidden directory beside, flushes it to the disk and renames it to
-/// checkpoint-<step>; one that was there before is replaced. If anything throws, what was there before is
+/// `checkpoint-<step>`; one that was there before is replaced. If anything throws, what was there before is
 /// intact and the hidden directory is gone. Returns the directory.
 std::filesystem::path write_checkpoint(const std::filesystem::path& output, int64_t step,
                                        const std::function<void(const std::filesystem::path&)>& fill);
@@ -29,7 +29,7 @@ std::string checkpoint_fault(const std::filesystem::path& directory);
 /// larger number is ignored with a warning that says why.
 std::optional<std::filesystem::path> last_checkpoint(const std::filesystem::path& output);
 
-/// Step of a directory called checkpoint-<digits>, nullopt for any other name.
+/// Step of a directory called `checkpoint-<digits>`, nullopt for any other name.
 std::optional<int64_t> checkpoint_step(const std::filesystem::path& directory);
 
 /// Removes the oldest checkpoints until `limit` are left; `best` and the newest one always stay.

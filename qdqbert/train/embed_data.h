@@ -19,7 +19,7 @@ class EmbedData : public RowData {
   void collect(std::span<const int64_t> samples, const model::ModelOutputs& outputs) override;
   bool scored() const override { return false; }
   Json metrics() const override { return Json::object(); }
-  /// <prefix>_embeddings.jsonl: {"id": number of the text, "embedding"}, means over tokens of length 1.
+  /// `<prefix>_embeddings.jsonl`: {"id": number of the text, "embedding"}, means over tokens of length 1.
   void write_predictions(const std::filesystem::path& directory, const std::string& prefix) const override;
 
  private:

@@ -27,7 +27,7 @@ bool has_ranges(const model::PreTrainedModel& model);
 /// float32 runs is their own rounding.
 enum class Precision { kFloat32, kBf16, kFp16, kFloat64 };
 
-/// Writes <split>_results.json and updates all_results.json (4 spaces, sorted keys).
+/// Writes `<split>_results.json` and updates all_results.json (4 spaces, sorted keys).
 void write_results(const std::filesystem::path& directory, const std::string& split, const Json& metrics);
 
 /// The original's console block: "***** eval metrics *****", one aligned line per key.

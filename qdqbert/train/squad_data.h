@@ -28,7 +28,7 @@ class SquadData : public TaskData {
   bool scored() const override { return scored_; }
   /// {exact_match, f1} or the v2 metric.
   Json metrics() const override;
-  /// <prefix>_predictions.json, <prefix>_nbest_predictions.json, <prefix>_null_odds.json.
+  /// `<prefix>_predictions.json`, `<prefix>_nbest_predictions.json`, `<prefix>_null_odds.json`.
   void write_predictions(const std::filesystem::path& directory, const std::string& prefix) const override;
 
   size_t questions() const { return examples_.size(); }

@@ -41,7 +41,7 @@ void with_type(const Call& call, DType dtype, Types<T...>, const Body& body) {
   if (!found) call.refuse("elements of type {} are not supported", name_of(dtype));
 }
 
-/// body(Type<U>{}) for the unsigned type as wide as the elements: for operators that only move them.
+/// `body(Type<U>{})` for the unsigned type as wide as the elements: for operators that only move them.
 template <class Body>
 void with_width(DType dtype, const Body& body) {
   switch (size_of(dtype)) {
