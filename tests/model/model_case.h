@@ -91,6 +91,15 @@ inline nn::QuantDefaults defaults_of(const std::string& options) {
   return defaults;
 }
 
+/// How the build options have ranges read off histograms. Under `mse`, too: the original's takes the
+/// percentile.
+inline quant::AmaxRequest request_of(const std::string& options) {
+  quant::AmaxRequest request;
+  request.method = quant::HistogramMethod::kPercentile;
+  request.percentile = std::stod(flag_value(options, "--percentile").value_or("99.99"));
+  return request;
+}
+
 inline void calibrate(model::PreTrainedModel& model, const io::SafetensorsFile& file,
                       const std::string& options) {
   for (const model::NamedQuantizer& item : model.named_quantizers()) {
@@ -103,9 +112,7 @@ inline void calibrate(model::PreTrainedModel& model, const io::SafetensorsFile& 
     if (!inputs.input_ids.defined() && !inputs.inputs_embeds.defined()) break;
     model.forward(inputs);
   }
-  quant::AmaxRequest histogram;
-  histogram.method = quant::HistogramMethod::kPercentile;
-  histogram.percentile = std::stod(flag_value(options, "--percentile").value_or("99.99"));
+  const quant::AmaxRequest histogram = request_of(options);
   for (const model::NamedQuantizer& item : model.named_quantizers()) {
     const bool by_maximum = item.quantizer->calibrator()->class_name() == "MaxCalibrator";
     item.quantizer->load_calib_amax(by_maximum ? quant::AmaxRequest{} : histogram);

@@ -4,9 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "qdqbert/quant/histogram_calibrator.h"
-
 #include "tests/model/model_case.h"
+#include "tests/model/range_judge.h"
 #include "tests/support/golden.h"
 
 namespace qdqbert::model {
@@ -46,21 +45,6 @@ void load_ranges(PreTrainedModel& model, const io::SafetensorsFile& ranges) {
   for (const NamedQuantizer& item : model.named_quantizers()) {
     const TensorView* amax = ranges.find(item.name + "._amax");
     item.quantizer->replace_amax(amax ? testing::placed(*amax) : at::Tensor());
-  }
-}
-
-// Ranges from our own calibration: to rounding for maxima, to one bin for histograms.
-void compare_ranges(const PreTrainedModel& model, const io::SafetensorsFile& ranges) {
-  for (const NamedQuantizer& item : model.named_quantizers()) {
-    const TensorView* expected = ranges.find(item.name + "._amax");
-    if (!expected) continue;
-    const at::Tensor reference = tensor_of(*expected);
-    double tolerance = 1e-5 * reference.max().item<double>();
-    if (auto* histogram = dynamic_cast<quant::HistogramCalibrator*>(item.quantizer->calibrator())) {
-      const auto& edges = histogram->histogram().edges;
-      tolerance = 1.001 * (edges.at(1) - edges.at(0));
-    }
-    EXPECT_EQ(difference(item.quantizer->amax(), reference, tolerance), "") << item.name;
   }
 }
 
@@ -147,7 +131,7 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
     if (configure.empty()) {
       const auto model = make();
       testing::calibrate(*model, io_file, build);
-      compare_ranges(*model, *ranges);
+      testing::expect_ranges(*model, *model, *ranges, {make, io_file, testing::request_of(build)});
     }
   }
   const auto model = make();

@@ -4,10 +4,10 @@
 
 #include <gtest/gtest.h>
 
-#include "qdqbert/quant/histogram_calibrator.h"
 #include "qdqbert/train/calibrate.h"
 
 #include "tests/model/model_case.h"
+#include "tests/model/range_judge.h"
 #include "tests/support/golden.h"
 #include "tests/train/option_words.h"
 
@@ -81,23 +81,6 @@ std::shared_ptr<PreTrainedModel> build(const std::string& class_name, const io::
   return built;
 }
 
-void expect_ranges(const PreTrainedModel& ours, const io::SafetensorsFile& golden,
-                   const PreTrainedModel& collected) {
-  const std::vector<NamedQuantizer> sources = collected.named_quantizers();
-  const std::vector<NamedQuantizer> quantizers = ours.named_quantizers();
-  for (size_t i = 0; i < quantizers.size(); ++i) {
-    const TensorView* view = golden.find(quantizers[i].name + "._amax");
-    if (!view) continue;
-    const at::Tensor expected = tensor_of(*view);
-    double tolerance = 1e-5 * expected.max().item<double>();
-    if (auto* histogram = dynamic_cast<quant::HistogramCalibrator*>(sources[i].quantizer->calibrator())) {
-      const auto& edges = histogram->histogram().edges;
-      tolerance = 1.001 * (edges.at(1) - edges.at(0));
-    }
-    EXPECT_EQ(difference(quantizers[i].quantizer->amax(), expected, tolerance), "") << quantizers[i].name;
-  }
-}
-
 /// What a case does after calibration, out of flags or of words.
 struct Configure {
   std::string options;
@@ -161,7 +144,9 @@ void run_case(const fs::path& directory, const Json& golden, const Json& run) {
   ASSERT_NO_FATAL_FAILURE(multiply_weights(*built, run));
   configure_model(*built, quant_options(configure.options));
   if (ranges) {
-    expect_ranges(*built, *ranges, *collected);
+    testing::expect_ranges(*built, *collected, *ranges,
+                           {[&] { return build(class_name, config, options, checkpoint); }, inputs,
+                            testing::request_of(options)});
     for (const NamedQuantizer& item : quantizers)
       if (const TensorView* amax = ranges->find(item.name + "._amax"))
         item.quantizer->replace_amax(tensor_of(*amax));
