@@ -37,6 +37,13 @@ if(TARGET c10_cuda)
   target_link_libraries(qdqbert::libtorch INTERFACE c10_cuda)
 endif()
 
+# What a wheel's libraries need lies in wheels beside it, where their own run paths lead. The linker looks into the program's run
+# paths before those, and a CUDA of the system there may have another NCCL.
+file(GLOB beside_torch LIST_DIRECTORIES true ${TORCH_INSTALL_PREFIX}/../nvidia/*/lib)
+foreach(directory ${beside_torch})
+  target_link_options(qdqbert::libtorch INTERFACE -Wl,-rpath-link,${directory})
+endforeach()
+
 # at::parallel_for is a template of a header: without OpenMP's flag every file that uses it runs it on one thread. It has to be
 # the runtime that LibTorch uses; some bring their own.
 target_compile_options(qdqbert::libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
