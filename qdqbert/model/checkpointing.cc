@@ -9,6 +9,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
+#include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/dropout.h"
 
 namespace qdqbert::model {
@@ -49,6 +50,7 @@ struct CheckpointNode : ag::Node {
   std::shared_ptr<Layer> layer;
   at::Tensor hidden;
   RandomState random;
+  nn::HalfAutocast::State precision;  // the backward pass begins where autocast has ended
   LayerInputs inputs;
   LayerContext context;
 
@@ -59,7 +61,11 @@ struct CheckpointNode : ag::Node {
     LayerInputs again = inputs;
     again.encoder_states = leaf_of(inputs.encoder_states);
     set_random_state(random);
-    const LayerOutput output = layer->forward(states, again, context);
+    LayerOutput output;
+    {
+      const nn::AutocastAgain same(precision);
+      output = layer->forward(states, again, context);
+    }
     set_random_state(now);
 
     ag::variable_list roots, root_gradients;
@@ -110,6 +116,7 @@ LayerOutput checkpoint_layer(const std::shared_ptr<Layer>& layer, const at::Tens
   node->context = context;
   node->context.tap = nullptr;
   node->random = random_state();
+  node->precision = nn::HalfAutocast::state();
   node->set_next_edges(ag::collect_next_edges(hidden, inputs.encoder_states));
 
   LayerOutput output;

@@ -19,6 +19,9 @@ void enable(at::DeviceType device, bool on) {
 void set_type(at::DeviceType device, at::ScalarType type) {
   at::autocast::set_autocast_dtype(device, type);
 }
+at::ScalarType type_of(at::DeviceType device) {
+  return at::autocast::get_autocast_dtype(device);
+}
 #else
 bool enabled(at::DeviceType device) {
   return device == at::kCPU ? at::autocast::is_cpu_enabled() : at::autocast::is_enabled();
@@ -30,7 +33,12 @@ void set_type(at::DeviceType device, at::ScalarType type) {
   device == at::kCPU ? at::autocast::set_autocast_cpu_dtype(type)
                      : at::autocast::set_autocast_gpu_dtype(type);
 }
+at::ScalarType type_of(at::DeviceType device) {
+  return device == at::kCPU ? at::autocast::get_autocast_cpu_dtype() : at::autocast::get_autocast_gpu_dtype();
+}
 #endif
+
+const c10::DispatchKeySet kAutocast({c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA});
 
 }  // namespace
 
@@ -48,12 +56,19 @@ HalfAutocast::~HalfAutocast() {
   if (!before_) at::autocast::clear_cache();
 }
 
-bool HalfAutocast::is_on() {
-  return enabled(at::kCPU) || enabled(at::kCUDA);
+HalfAutocast::State HalfAutocast::state() {
+  for (const at::DeviceType device : {at::kCPU, at::kCUDA})
+    if (enabled(device)) return {device, type_of(device)};
+  return {};
 }
 
-ProductsInFloat32::ProductsInFloat32()
-    : without_autocast_(
-          c10::DispatchKeySet({c10::DispatchKey::AutocastCPU, c10::DispatchKey::AutocastCUDA})) {}
+AutocastAgain::AutocastAgain(const HalfAutocast::State& state) {
+  if (state.type)
+    with_.emplace(state.device, *state.type);
+  else if (HalfAutocast::is_on())
+    without_.emplace();
+}
+
+ProductsInFloat32::ProductsInFloat32() : without_autocast_(kAutocast) {}
 
 }  // namespace qdqbert::nn

@@ -1,6 +1,8 @@
 // Products in half precision.
 #pragma once
 
+#include <optional>
+
 #include <ATen/ATen.h>
 
 namespace qdqbert::nn {
@@ -12,6 +14,13 @@ namespace qdqbert::nn {
 /// stay float32 everywhere; on a GPU, results of products are half precision until then, as in the original.
 class HalfAutocast {
  public:
+  /// What of it this thread is under, to compute the same again later, maybe on another thread.
+  struct State {
+    at::DeviceType device = at::kCPU;
+    std::optional<at::ScalarType> type;  ///< nullopt: under none
+  };
+  static State state();
+
   /// `type`: kBFloat16, or kHalf on a GPU. Throws UsageError for a device that has no such products.
   explicit HalfAutocast(at::Device device = at::kCPU, at::ScalarType type = at::kBFloat16);
   ~HalfAutocast();
@@ -19,7 +28,7 @@ class HalfAutocast {
   HalfAutocast& operator=(const HalfAutocast&) = delete;
 
   /// Whether this thread computes under one, of any device.
-  static bool is_on();
+  static bool is_on() { return state().type.has_value(); }
 
  private:
   at::DeviceType device_;
@@ -33,6 +42,16 @@ class ProductsInFloat32 {
 
  private:
   c10::impl::ExcludeDispatchKeyGuard without_autocast_;
+};
+
+/// This thread computes under `state`, while it lives, whatever it is under otherwise.
+class AutocastAgain {
+ public:
+  explicit AutocastAgain(const HalfAutocast::State& state);
+
+ private:
+  std::optional<ProductsInFloat32> without_;
+  std::optional<HalfAutocast> with_;
 };
 
 }  // namespace qdqbert::nn

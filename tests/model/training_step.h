@@ -1,6 +1,7 @@
 // One step of a small model with fixed ranges, dropout and every kind of gradient.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include <torch/torch.h>
 
 #include "qdqbert/model/heads.h"
+#include "qdqbert/nn/autocast.h"
 #include "qdqbert/nn/dropout.h"
 
 namespace qdqbert::model {
@@ -66,11 +68,17 @@ struct Step {
     }
   }
 
-  /// Loss, then gradients of all parameters.
-  std::vector<at::Tensor> run(const ForwardOptions& options = {}) {
+  /// Loss, then gradients of all parameters. `bf16`: the forward pass under autocast, the backward pass
+  /// behind it, as trainers have it.
+  std::vector<at::Tensor> run(const ForwardOptions& options = {}, bool bf16 = false) {
     model->zero_grad();
     nn::begin_dropout(8, 3);
-    const at::Tensor loss = model->forward(inputs, options).loss;
+    at::Tensor loss;
+    {
+      std::optional<nn::HalfAutocast> autocast;
+      if (bf16) autocast.emplace();
+      loss = model->forward(inputs, options).loss;
+    }
     loss.backward();
     std::vector<at::Tensor> all = {loss.detach().clone()};
     for (const auto& item : model->named_parameters()) {

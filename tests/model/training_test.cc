@@ -50,7 +50,10 @@ TEST(Training, RepeatedLayersGiveTheSameBits) {
   Step step(kTiny, 0.2);
   ForwardOptions again;
   again.gradient_checkpointing = true;
-  expect_same_bits(step, step.run(), step.run(again));
+  for (const bool bf16 : {false, true}) {
+    SCOPED_TRACE(bf16 ? "BF16" : "float32");
+    expect_same_bits(step, step.run({}, bf16), step.run(again, bf16));
+  }
 }
 
 TEST(Training, FusedPassesEqualTheGeneralOnes) {
