@@ -44,7 +44,8 @@ std::vector<EvaluationBatch> batches_of(const TaskData& data, std::span<const in
 
 // What a task reads from outputs.
 constexpr at::Tensor model::ModelOutputs::*kCollected[] = {
-    &model::ModelOutputs::logits, &model::ModelOutputs::start_logits, &model::ModelOutputs::end_logits};
+    &model::ModelOutputs::logits, &model::ModelOutputs::start_logits, &model::ModelOutputs::end_logits,
+    &model::ModelOutputs::last_hidden_state};
 
 template <class Value>
 void append(std::string& bytes, const Value* values, int64_t count) {

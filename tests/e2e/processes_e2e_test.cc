@@ -94,6 +94,37 @@ TEST_F(ProcessesTest, CalibrationAndEvaluationAreThoseOfOneProcess) {
   EXPECT_EQ(results[1].err, "");
 }
 
+TEST_F(ProcessesTest, EmbeddingsAreThoseOfOneProcess) {
+  std::string texts;
+  for (int i = 0; i < 11; ++i) texts += "What is number " + std::to_string(i) + "?\n";
+  const std::string file = scratch_ / "texts.txt";
+  write_file(file, texts);
+  const auto command = [&](const std::string& output) {
+    return Words{"embed",
+                 "--model_name_or_path",
+                 model_,
+                 "--output_dir",
+                 scratch_ / output,
+                 "--threads",
+                 "1",
+                 "--do_calib",
+                 "--train_file",
+                 file,
+                 "--do_predict",
+                 "--test_file",
+                 file,
+                 "--per_device_eval_batch_size",
+                 "3"};
+  };
+  const CommandResult one = run_command(command("one"));
+  ASSERT_EQ(one.code, 0) << one.err;
+  for (const CommandResult& rank : run_ranks({command("two"), command("two")}))
+    ASSERT_EQ(rank.code, 0) << rank.err;
+  const std::string expected = read_file(scratch_ / "one/predict_embeddings.jsonl");
+  EXPECT_GT(expected.size(), 1000U);
+  EXPECT_EQ(read_file(scratch_ / "two/predict_embeddings.jsonl"), expected);
+}
+
 TEST_F(ProcessesTest, TrainingStepsAreThoseOfTheSameGlobalBatch) {
   const Words flags = {"--quant-disable",
                        "--do_train",
