@@ -110,7 +110,7 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
   SCOPED_TRACE(run.at("run").get<std::string>());
   const auto io_file = io::SafetensorsFile::open(directory / "io.safetensors");
   const std::string build = run.at("build_options");
-  const auto make = [&] {
+  const auto make_on = [&](at::Device device) {
     auto model = make_model(golden.at("class").get<std::string>(), io::read_config(directory / "config.json"),
                             testing::defaults_of(build));
     const auto checkpoint = io::Checkpoint::open(directory / golden.at("weights_file").get<std::string>());
@@ -118,9 +118,10 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
     const io::LoadReport report = load_weights(*model, checkpoint);
     EXPECT_TRUE(report.missing.empty());
     EXPECT_TRUE(report.unexpected.empty());
-    testing::move_to(*model, testing::test_device());
+    testing::move_to(*model, device);
     return model;
   };
+  const auto make = [&] { return make_on(testing::test_device()); };
   const bool calibrated = run.at("calibrated");
   const std::string configure =
       run.at("configure_options").is_null() ? "" : run.at("configure_options").get<std::string>();
@@ -131,7 +132,7 @@ void run_run(const fs::path& directory, const Json& golden, const Json& run) {
     if (configure.empty()) {
       const auto model = make();
       testing::calibrate(*model, io_file, build);
-      testing::expect_ranges(*model, *model, *ranges, {make, io_file, testing::request_of(build)});
+      testing::expect_ranges(*model, *model, *ranges, {make_on, io_file, testing::request_of(build)});
     }
   }
   const auto model = make();

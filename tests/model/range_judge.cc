@@ -8,6 +8,7 @@
 
 #include "qdqbert/quant/histogram_calibrator.h"
 
+#include "tests/model/first_flip.h"
 #include "tests/model/model_case.h"
 
 namespace qdqbert::testing {
@@ -36,22 +37,17 @@ class Recorder final : public quant::Calibrator {
 Batches seen_by(size_t index, at::ScalarType type, const Calibration& calibration) {
   Batches batches;
   const at::Device device = type == at::kDouble ? at::Device(at::kCPU) : test_device();
-  const auto model = calibration.make();
-  model->to(device, type);
+  const auto model = calibration.make(device);
+  if (type == at::kDouble) model->to(type);
   const std::vector<model::NamedQuantizer> quantizers = model->named_quantizers();
   for (const model::NamedQuantizer& item : quantizers) item.quantizer->disable_quant();
   quantizers.at(index).quantizer->set_calibrator(std::make_unique<Recorder>(batches));
   quantizers.at(index).quantizer->enable_calib();
   const at::NoGradGuard no_grad;
   for (int batch = 0;; ++batch) {
-    model::ModelInputs inputs = inputs_of(calibration.inputs, fmt::format("calib{}.", batch));
+    const model::ModelInputs inputs = inputs_of(calibration.inputs, fmt::format("calib{}.", batch));
     if (!inputs.input_ids.defined() && !inputs.inputs_embeds.defined()) return batches;
-    for (at::Tensor* input : {&inputs.input_ids, &inputs.attention_mask, &inputs.token_type_ids,
-                              &inputs.position_ids, &inputs.head_mask, &inputs.inputs_embeds,
-                              &inputs.encoder_hidden_states, &inputs.encoder_attention_mask})
-      if (input->defined())
-        *input = input->to(device, input->is_floating_point() ? type : input->scalar_type());
-    model->forward(inputs);
+    model->forward(moved(inputs, device, type));
   }
 }
 
@@ -116,18 +112,18 @@ class RangeJudge {
     size_t batch = 0, element = flip;
     while (element >= exact_[batch].size()) element -= exact_[batch++].size();
     const double exact = std::abs(exact_[batch][element]), ours = std::abs(ours_[batch][element]);
-    // The edges that the batch meets; the first batch makes them itself.
+    // The edges that the batch meets, which the first batch makes itself; a larger value continues them at
+    // their distance.
     const auto before = collected(flip, std::max<size_t>(batch, 1));
     const auto& edges = dynamic_cast<const quant::HistogramCalibrator&>(*before).histogram().edges;
-    double edge = edges.front();
-    for (const double each : edges)
-      if (std::abs(each - exact) < std::abs(edge - exact)) edge = each;
+    const double width = edges[1] - edges[0];
+    const double edge = edges[0] + std::round((exact - edges[0]) / width) * width;
     fmt::print(
         "[first flip] {}: element {} of batch {} is {:.9g} in float64, {:.9g} in float32 (error {:.2g}), "
-        "{:.2g} from the edge "
-        "{:.9g} (of {}); range {:.9g} with float64's value, {:.9g} with float32's, {:.9g} recorded\n",
+        "{:.2g} from "
+        "the edge {:.9g}; range {:.9g} with float64's value, {:.9g} with float32's, {:.9g} recorded\n",
         name, element, batch, exact, ours, std::abs(exact - ours), std::abs(exact - edge), edge,
-        edges.size() - 1, range_with(flip), range_with(flip + 1), recorded);
+        range_with(flip), range_with(flip + 1), recorded);
   }
 
   const quant::HistogramCalibrator& like_;

@@ -14,8 +14,8 @@ namespace qdqbert::testing {
 
 /// How a case is calibrated, for the judge to do again.
 struct Calibration {
-  std::function<std::shared_ptr<model::PreTrainedModel>()>
-      make;                           ///< the model with its weights, never calibrated
+  /// The model with its weights, never calibrated, on a device.
+  std::function<std::shared_ptr<model::PreTrainedModel>(at::Device)> make;
   const io::SafetensorsFile& inputs;  ///< calib0., calib1., ...
   quant::AmaxRequest request;         ///< of histograms
 };

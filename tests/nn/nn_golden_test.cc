@@ -42,6 +42,17 @@ bool refuses_or_gives_nan(const Forward& forward) {
   }
 }
 
+/// `reference` with `ours` where the record is LibTorch's own: what its fake-quantization operators, which
+/// compute the affine arithmetic on other devices than the CPU, make of NaN, infinities and values of more
+/// than 2^31 steps depends on its version (golden README, "do not chase").
+at::Tensor comparable(const at::Tensor& reference, const at::Tensor& ours, const at::Tensor& x,
+                      const TensorQuantizer& quantizer, const QuantCall& call) {
+  if (x.device().is_cpu() || call.arithmetic != quant::Arithmetic::kAffine || !quantizer.has_amax())
+    return reference;
+  const at::Tensor steps = (x.detach() * (quantizer.max_bound() / quantizer.amax())).cpu().to(at::kDouble);
+  return at::where(steps.abs() < 0x1p31, reference, ours.detach().cpu());
+}
+
 void run_quantizer_case(const io::SafetensorsFile& file, const Json& golden) {
   const std::string name = golden.at("name");
   const at::Tensor x =
@@ -74,7 +85,10 @@ void run_quantizer_case(const io::SafetensorsFile& file, const Json& golden) {
   TensorQuantizer quantizer = build();
   const at::Tensor dynamic = file.find(name + ".dynamic_amax") ? quantizer.amax_for(x) : at::Tensor();
   const at::Tensor y = quantizer.forward(x, call);
-  EXPECT_EQ(difference(y, tensor_of(file.at(name + ".y"))), "");
+  const auto expected = [&](const at::Tensor& ours) {
+    return comparable(tensor_of(file.at(name + ".y")), ours, x, quantizer, call);
+  };
+  EXPECT_EQ(difference(y, expected(y)), "");
   if (golden.contains("out_dtype")) {
     EXPECT_EQ(y.scalar_type(), testing::scalar_type_of(golden.at("out_dtype")));
   }
@@ -108,10 +122,11 @@ void run_quantizer_case(const io::SafetensorsFile& file, const Json& golden) {
   const at::NoGradGuard no_grad;
   TensorQuantizer again = build();
   const at::Tensor copy = x.detach().clone();
-  EXPECT_EQ(difference(again.forward(copy, call), tensor_of(file.at(name + ".y"))), "") << "without gradient";
+  const at::Tensor fast = again.forward(copy, call);
+  EXPECT_EQ(difference(fast, expected(fast)), "") << "without gradient";
   EXPECT_EQ(difference(copy, x.detach()), "") << "input changed";
-  EXPECT_EQ(difference(again.forward(copy, {call.arithmetic, true}), tensor_of(file.at(name + ".y"))), "")
-      << "in place";
+  const at::Tensor in_place = again.forward(copy, {call.arithmetic, true});
+  EXPECT_EQ(difference(in_place, expected(in_place)), "") << "in place";
 }
 
 TEST(NnGolden, TensorQuantizer) {

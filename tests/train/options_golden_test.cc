@@ -74,10 +74,11 @@ void expect_same_text(const std::string& ours, const std::string& theirs) {
 
 // Weights come from whichever file holds them besides the calibration inputs.
 std::shared_ptr<PreTrainedModel> build(const std::string& class_name, const io::BertConfig& config,
-                                       const std::string& options, const io::Checkpoint& weights) {
+                                       const std::string& options, const io::Checkpoint& weights,
+                                       at::Device device = testing::test_device()) {
   auto built = model::make_model(class_name, config, quant_defaults(quant_options(options)));
   model::load_weights(*built, weights);
-  testing::move_to(*built, testing::test_device());
+  testing::move_to(*built, device);
   return built;
 }
 
@@ -144,9 +145,10 @@ void run_case(const fs::path& directory, const Json& golden, const Json& run) {
   ASSERT_NO_FATAL_FAILURE(multiply_weights(*built, run));
   configure_model(*built, quant_options(configure.options));
   if (ranges) {
-    testing::expect_ranges(*built, *collected, *ranges,
-                           {[&] { return build(class_name, config, options, checkpoint); }, inputs,
-                            testing::request_of(options)});
+    testing::expect_ranges(
+        *built, *collected, *ranges,
+        {[&](at::Device device) { return build(class_name, config, options, checkpoint, device); }, inputs,
+         testing::request_of(options)});
     for (const NamedQuantizer& item : quantizers)
       if (const TensorView* amax = ranges->find(item.name + "._amax"))
         item.quantizer->replace_amax(tensor_of(*amax));

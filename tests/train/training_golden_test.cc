@@ -1,5 +1,7 @@
 // Recorded training runs of the original: schedules, optimizer, clipping, whole runs of several classes.
 #include <cmath>
+#include <functional>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -8,6 +10,7 @@
 #include "qdqbert/model/load_weights.h"
 #include "qdqbert/train/trainer.h"
 
+#include "tests/model/first_flip.h"
 #include "tests/model/model_case.h"
 #include "tests/support/golden.h"
 #include "tests/support/scratch_directory.h"
@@ -150,15 +153,19 @@ class TrainingCase : public TrainingObserver {
       : json_(read_json(directory / "case.json")),
         file_(io::SafetensorsFile::open(directory / "training.safetensors")),
         hyper_(json_.at("hyperparameters")) {
-    model_ =
-        model::make_model(json_.at("class").get<std::string>(), io::read_config(directory / "config.json"),
-                          testing::defaults_of(json_.at("build_options").get<std::string>()));
-    const io::LoadReport report =
-        model::load_weights(*model_, io::Checkpoint::open(directory / "initial.safetensors"));
-    EXPECT_TRUE(report.missing.empty()) << report.missing.size();
+    make_ = [this, directory] {
+      auto made =
+          model::make_model(json_.at("class").get<std::string>(), io::read_config(directory / "config.json"),
+                            testing::defaults_of(json_.at("build_options").get<std::string>()));
+      const io::LoadReport report =
+          model::load_weights(*made, io::Checkpoint::open(directory / "initial.safetensors"));
+      EXPECT_TRUE(report.missing.empty()) << report.missing.size();
+      if (json_.at("quantizers") == "disabled")
+        for (const model::NamedQuantizer& item : made->named_quantizers()) item.quantizer->disable();
+      return made;
+    };
+    model_ = make_();
     testing::move_to(*model_, testing::test_device());
-    if (json_.at("quantizers") == "disabled")
-      for (const model::NamedQuantizer& item : model_->named_quantizers()) item.quantizer->disable();
     const Json& seen = json_.at("largest_difference_seen");
     shift_tolerance_ = std::max(1e-5, 4 * seen.at("shift_invariant").get<double>());
     last_layer_bias_ = fmt::format("layer.{}.output.LayerNorm.bias", model_->config().num_hidden_layers - 1);
@@ -194,16 +201,18 @@ class TrainingCase : public TrainingObserver {
       if (batches > 0 && batches % accumulation == 0) compare_snapshot(batches / accumulation);
       const at::Tensor loss = model_->forward(inputs).loss;
       losses_.push_back(loss.item<double>());
+      if (!flip_ && was_flipped(inputs, static_cast<size_t>(batches))) flip_ = batches;
       return loss;
     };
     const ScratchDirectory scratch;
     const auto ranges_before = ranges();
     Trainer trainer(*model_, data, options, hooks, scratch.path());
     trainer.run();
-    compare_snapshot(steps);
     EXPECT_EQ(steps_seen_, json_.at("log").size());
-    compare_weights("final.");
     EXPECT_EQ(ranges(), ranges_before);
+    if (flip_) return;
+    compare_snapshot(steps);
+    compare_weights("final.");
     const at::NoGradGuard no_grad;
     take_recorded_noise();
     EXPECT_NEAR(model_->forward(data.at(0)).loss.item<double>(),
@@ -214,15 +223,16 @@ class TrainingCase : public TrainingObserver {
   void on_step(const StepReport& report) override {
     const Json& expected = json_.at("log").at(static_cast<size_t>(report.step - 1));
     ++steps_seen_;
+    EXPECT_DOUBLE_EQ(report.learning_rate, expected.at("learning_rate").get<double>());
     const auto losses = expected.at("losses").get<std::vector<double>>();
     const size_t first = static_cast<size_t>(report.step - 1) * losses.size();
+    if (flip_ && first + losses.size() > static_cast<size_t>(*flip_)) return;
     ASSERT_GE(losses_.size(), first + losses.size());
     for (size_t i = 0; i < losses.size(); ++i)
       EXPECT_NEAR(losses_[first + i], losses[i], 1e-5) << "step " << report.step;
     EXPECT_NEAR(report.loss, expected.at("loss").get<double>(), 1e-5);
     const double norm = expected.at("grad_norm");
     EXPECT_NEAR(report.gradient_norm, norm, 1e-5 * std::max(1.0, norm)) << "step " << report.step;
-    EXPECT_DOUBLE_EQ(report.learning_rate, expected.at("learning_rate").get<double>());
   }
 
   void on_log(int64_t step, const Json& values) override {
@@ -232,6 +242,21 @@ class TrainingCase : public TrainingObserver {
   }
 
  private:
+  /// Whether this batch's loss is another one than the recorded because a value beside a rounding tie got
+  /// another code: from the same weights float64 has the recorded loss, and first_flip() finds the value.
+  /// What comes behind it in the run is not comparable.
+  bool was_flipped(const model::ModelInputs& inputs, size_t batch) const {
+    std::vector<double> recorded;
+    for (const Json& step : json_.at("log"))
+      for (const double loss : step.at("losses").get<std::vector<double>>()) recorded.push_back(loss);
+    if (std::abs(losses_[batch] - recorded.at(batch)) <= 1e-5) return false;
+    const auto flip = testing::first_flip(*model_, *make_(), inputs);
+    if (!flip || std::abs(flip->exact_loss - recorded[batch]) > 1e-5) return false;
+    fmt::print("[first flip] batch {}: {}; loss {:.9g} in float64, {:.9g} in float32, {:.9g} recorded\n",
+               batch, flip->what, flip->exact_loss, losses_[batch], recorded[batch]);
+    return true;
+  }
+
   void check_groups() const {
     std::set<std::string> decayed;
     for (const nn::NamedTensor& item : trainable_parameters(*model_))
@@ -280,6 +305,7 @@ class TrainingCase : public TrainingObserver {
   }
 
   void compare_snapshot(int64_t step) const {
+    if (flip_) return;
     const std::string snapshot = fmt::format("after_step{}.", step);
     for (const std::string& name : file_.names())
       if (name.starts_with(snapshot)) return compare_weights(snapshot);
@@ -313,11 +339,13 @@ class TrainingCase : public TrainingObserver {
   Json json_;
   io::SafetensorsFile file_;
   Json hyper_;
+  std::function<std::shared_ptr<model::PreTrainedModel>()> make_;  // on the CPU, as it begins
   std::shared_ptr<model::PreTrainedModel> model_;
   double shift_tolerance_ = 0;
   std::string last_layer_bias_;
   std::vector<double> losses_;  // of all batches
   size_t steps_seen_ = 0;
+  std::optional<int64_t> flip_;  // the batch whose loss was_flipped()
 };
 
 TEST(TrainGolden, Runs) {
