@@ -14,13 +14,17 @@ struct FirstFlip {
   double exact_loss = 0;  ///< of the float64 run
 };
 
-/// Runs `model` and `exact`, a model of the same class on the CPU that takes its weights and ranges and
-/// becomes float64, over the same inputs, and finds the first quantizer in the order of execution that gives
+/// Runs `model` and `exact`, a float64 model of the same class on the CPU with the same weights but for at
+/// most `moved`, over the same inputs, and finds the first quantizer in the order of execution that gives
 /// codes of its own to a value. nullopt when there is none, and when the first one is no matter of rounding:
-/// an error of more than 1e-3 of a step (recorded float32 runs are off by up to 8e-5 of one at the first
-/// layer, and each layer adds its own), or a tie that does not lie between the two values.
+/// a tie that does not lie between the two values, or an error of more than `moved` and 1e-3 of a step
+/// (recorded float32 runs are off by up to 8e-5 of one at the first layer, and each layer adds its own).
 std::optional<FirstFlip> first_flip(model::PreTrainedModel& model, model::PreTrainedModel& exact,
-                                    const model::ModelInputs& inputs);
+                                    const model::ModelInputs& inputs, double moved = 0);
+
+/// Gives `exact`, a model of the same class on the CPU, the weights and ranges of `model`, and makes it
+/// float64.
+void copy_exactly(const model::PreTrainedModel& model, model::PreTrainedModel& exact);
 
 /// Inputs with floating-point ones in `type`, on `device`.
 model::ModelInputs moved(const model::ModelInputs& inputs, at::Device device, at::ScalarType type);
