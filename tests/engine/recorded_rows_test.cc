@@ -20,7 +20,7 @@ namespace {
 using qdqbert::testing::defined_floats;
 using qdqbert::testing::RecordedBits;
 
-constexpr const char* kDigest = "64eb403373aab8a884c7802df68a74ec2ee530aba38ec1070d4b9f739c1c4a32";
+constexpr const char* kDigest = "682f72ddf58d2398f0a02b01fc90e75bcc60b4be8e73579d5fb216c0e85eceeb";
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kRows = 3, kN = 80;
 

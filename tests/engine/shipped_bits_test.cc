@@ -27,8 +27,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Of output_start_logits and output_end_logits.
-constexpr const char* kDigests[] = {"473f2dbdfaf7ebb2f9a952baac7be29adca93ea1f131eaee6734284d63f70996",
-                                    "2ac4fddfa35da8da8323b5c5e684a977a556ab05305f7b485a6169cf0879479a"};
+constexpr const char* kDigests[] = {"f3eccb9eeaa31cf378ceb377400b454dcd20b3f9734092d282910b2e43437c51",
+                                    "d08871e6491fe1c856baf6d566d7c9f0a26983e7107b77a841397bac160c2910"};
 
 fs::path directory() {
   return fs::path(QDQBERT_SOURCE_DIR) / "models" / "minilm-l6-squad-qat";

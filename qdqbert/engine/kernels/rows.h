@@ -73,16 +73,19 @@ struct ResidualLayerNormArgs {
   const float* gamma;
   const float* beta;
   float epsilon;
-  float* row_scratch;  ///< n floats that belong to the calling thread; used when acc is null
+  float* row_scratch;  ///< floats that belong to the calling thread, used when acc is null: n, with
+                       ///< local_codes 4 n
   float* out;          ///< may be null
   size_t ldout;
   const CodeOutput* outputs;
   size_t output_count;
+  const uint8_t* local_codes = nullptr;  ///< the codes of y, in place of acc
+  size_t ldlocal_codes = 0;
 };
 
-/// e = exp((acc - max) * scale), scale > 0; codes = rne(e * (inverse / sum of e)) over the first `keys`
-/// columns, `padding_code` past `keys` up to `padded` (a multiple of 16). acc is overwritten (it holds e in
-/// between).
+/// e = 2^(acc * s - max * s) with s = scale * log2(e), scale > 0; codes = rne(e * (inverse / sum of e)) over
+/// the first `keys` columns, `padding_code` past `keys` up to `padded` (a multiple of 16). acc is overwritten
+/// (it holds e in between).
 struct SoftmaxArgs {
   int32_t* acc;
   size_t ldacc;

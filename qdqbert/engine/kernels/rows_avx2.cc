@@ -38,6 +38,12 @@ inline F f_div(F a, F b) {
 inline F f_fma(F a, F b, F c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+inline F f_fnma(F a, F b, F c) {
+  return {_mm256_fnmadd_ps(a.low, b.low, c.low), _mm256_fnmadd_ps(a.high, b.high, c.high)};
+}
+inline F f_relu(F x) {
+  return {_mm256_max_ps(_mm256_setzero_ps(), x.low), _mm256_max_ps(_mm256_setzero_ps(), x.high)};
+}
 inline F f_min(F a, F b) {
   return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
 }
@@ -76,11 +82,11 @@ inline __m256 add_exponent(__m256 v, __m256 t) {
 inline F f_add_exponent(F v, F t) {
   return {add_exponent(v.low, t.low), add_exponent(v.high, t.high)};
 }
+inline F f_scale(F v, F, F t) {
+  return f_add_exponent(v, t);
+}
 inline I i_set(int32_t s) {
   return {_mm256_set1_epi32(s), _mm256_set1_epi32(s)};
-}
-inline I i_sub(I a, I b) {
-  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
 }
 inline I i_max(I a, I b) {
   return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)};
@@ -96,6 +102,9 @@ inline void store_codes(uint8_t* p, I v, uint8_t flip) {
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(flip))));
+}
+inline void store_codes_2x2(uint8_t* p, size_t ld, const I* q, uint8_t flip) {
+  for (size_t i = 0; i < 4; ++i) store_codes(p + i / 2 * ld + i % 2 * 16, q[i], flip);
 }
 inline __m256i first8(int count) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -132,7 +141,7 @@ inline int32_t i_reduce_max(I v) {
   return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 
-constexpr size_t kLinearRows = 6, kLinearPanels = 1, kTogether = 2, kChains = 4;
+constexpr size_t kLinearRows = 6, kLinearPanels = 1, kTogether = 2, kChains = 4, kVectors = 1;
 #define INLINE inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 6")
 #include "qdqbert/engine/kernels/rows_generic.inc"

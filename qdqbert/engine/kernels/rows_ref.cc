@@ -46,6 +46,12 @@ F f_div(const F& a, const F& b) {
 F f_fma(const F& a, const F& b, const F& c) {
   return each([&](int j) { return std::fma(a.lane[j], b.lane[j], c.lane[j]); });
 }
+F f_fnma(const F& a, const F& b, const F& c) {
+  return each([&](int j) { return std::fma(-a.lane[j], b.lane[j], c.lane[j]); });
+}
+F f_relu(const F& x) {
+  return each([&](int j) { return x.lane[j] < 0.0f ? 0.0f : x.lane[j]; });
+}
 F f_min(const F& a, const F& b) {
   return each([&](int j) { return a.lane[j] < b.lane[j] ? a.lane[j] : b.lane[j]; });
 }
@@ -87,16 +93,12 @@ F f_add_exponent(const F& v, const F& t) {
                                 (std::bit_cast<uint32_t>(t.lane[j]) << 23));
   });
 }
+F f_scale(const F& v, const F&, const F& t) {
+  return f_add_exponent(v, t);
+}
 I i_set(int32_t s) {
   I out;
   for (int32_t& lane : out.lane) lane = s;
-  return out;
-}
-/// Modulo 2^32, as vectors do: lanes past the end of a row hold anything.
-I i_sub(const I& a, const I& b) {
-  I out;
-  for (int j = 0; j < 16; ++j)
-    out.lane[j] = static_cast<int32_t>(static_cast<uint32_t>(a.lane[j]) - static_cast<uint32_t>(b.lane[j]));
   return out;
 }
 I i_max(const I& a, const I& b) {
@@ -112,6 +114,9 @@ void store_codes(uint8_t* p, const I& v, uint8_t flip) {
     const int32_t code = v.lane[j] < -128 ? -128 : v.lane[j] > 127 ? 127 : v.lane[j];
     p[j] = static_cast<uint8_t>(static_cast<uint8_t>(code) ^ flip);
   }
+}
+[[maybe_unused]] void store_codes_2x2(uint8_t* p, size_t ld, const I* q, uint8_t flip) {
+  for (size_t i = 0; i < 4; ++i) store_codes(p + i / 2 * ld + i % 2 * 16, q[i], flip);
 }
 F f_load_partial(const float* p, size_t count) {
   return each([&](int j) { return static_cast<size_t>(j) < count ? p[j] : 0.0f; });
@@ -138,7 +143,7 @@ int32_t i_reduce_max(const I& v) {
   return top;
 }
 
-constexpr size_t kLinearRows = 1, kLinearPanels = 1, kTogether = 1, kChains = 1;
+constexpr size_t kLinearRows = 1, kLinearPanels = 1, kTogether = 1, kChains = 1, kVectors = 1;
 #define INLINE inline
 #define UNROLL
 #include "qdqbert/engine/kernels/rows_generic.inc"

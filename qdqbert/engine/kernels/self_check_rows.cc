@@ -28,6 +28,7 @@ struct RowSamples {
   std::array<float, 3 * 16> narrow;
   std::array<uint8_t, kRows * kN> residual_codes;
   std::array<int32_t, kRows * kN> acc;  ///< some kernels write over it
+  std::array<float, 4 * kN> rows;       ///< room for rows of LayerNorm
   // Results.
   struct Results {
     std::array<float, kLinearRows * kN> floats, more_floats;
@@ -95,13 +96,19 @@ void residual_layernorm(const RowKernels& rows, RowSamples& s) {
                              s.gamma.data(), s.beta.data(), 1e-12f,   nullptr, s.results.floats.data(),
                              S::kN,          &output,       1};
   rows.residual_layernorm(args);
+  // From codes of the product.
+  args.acc = nullptr;
+  args.local_codes = s.residual_codes.data();
+  args.ldlocal_codes = S::kN;
+  args.row_scratch = s.rows.data();
+  rows.residual_layernorm(args);
   // Without a product, from floats.
+  args.local_codes = nullptr;
   args.acc = nullptr;
   args.local_inverse = 0;
   args.residual_codes = nullptr;
   args.residual = s.residual.data();
   args.ldresidual = S::kN;
-  args.row_scratch = reinterpret_cast<float*>(s.acc.data());
   args.out = s.results.more_floats.data();
   args.output_count = 0;
   rows.residual_layernorm(args);
