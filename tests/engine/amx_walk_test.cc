@@ -5,25 +5,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <immintrin.h>
 
 #include "tests/engine/gemm_problem.h"
 #include "tests/engine/tile_instructions.h"
-
-namespace {
-qdqbert::testing::EmulatedTiles tiles;
-}  // namespace
-
-#undef _tile_zero
-#undef _tile_loadd
-#undef _tile_stream_loadd
-#undef _tile_stored
-#undef _tile_dpbssd
-#define _tile_zero(t) ::tiles.zero(t)
-#define _tile_loadd(t, from, stride) ::tiles.load(t, from, static_cast<ptrdiff_t>(stride))
-#define _tile_stream_loadd(t, from, stride) ::tiles.load(t, from, static_cast<ptrdiff_t>(stride))
-#define _tile_stored(t, to, stride) ::tiles.store(t, to, static_cast<ptrdiff_t>(stride))
-#define _tile_dpbssd(sums, a, b) ::tiles.multiply(sums, a, b)
+#include "tests/engine/tile_macros.h"
 // This definition stands before the library's in the link, so the kernel table leads to it.
 #include "qdqbert/engine/kernels/gemm_s8_amxint8.cc"
 

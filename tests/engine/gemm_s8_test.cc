@@ -1,3 +1,4 @@
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -42,6 +43,55 @@ TEST_P(GemmS8Test, ExtremeCodesInAllPairingsAtTheLongestK) {
       const auto c = with_kernel(kernel, p, false);
       for (int32_t v : c) ASSERT_EQ(v, 4096 * a * b);
     }
+}
+
+TEST_P(GemmS8Test, RequantizingAtOnceHasTheBitsOfTheReferenceAfterwards) {
+  const GemmS8Kernel& kernel = gemm_s8_for(GetParam());
+  if (!kernel.run_requantize) GTEST_SKIP() << "this kernel leaves it to the row kernels";
+  std::mt19937 random(11);
+  std::uniform_int_distribution<int> code(-128, 127);
+  for (size_t m : {1, 2, 15, 16, 17, 31, 32, 33, 48, 65, 97})
+    for (const auto& [n, k] : {std::pair<size_t, size_t>{32, 64}, {96, 128}, {160, 768}, {64, 1088}})
+      for (const Activation activation :
+           {Activation::kNone, Activation::kGelu, Activation::kRelu, Activation::kSilu})
+        for (const float inverse : {25.0f, 3e9f})
+          for (const float clip : {std::numeric_limits<float>::infinity(), 2.0f}) {
+            const size_t lda = k + 64, ld = n + 5;
+            std::vector<int8_t> b(k * n);
+            for (auto& v : b) v = static_cast<int8_t>(code(random));
+            std::vector<uint8_t> a((m + 64) * lda);
+            for (auto& v : a) v = static_cast<uint8_t>(code(random));
+            std::vector<uint8_t> panels(n / kernel.columns * panel_bytes(kernel, k) + 64);
+            pack_panels(kernel, {b.data(), k, n, n, 1}, panels.data());
+            const std::vector<float> scale(n, 2e-5f), bias(n, -0.25f), inverses(n, inverse);
+            std::vector<int32_t> acc(m * n), scratch(kRequantizeScratch);
+            std::vector<uint8_t> expected(m * ld, 7), got(m * ld, 7);
+            kernel.enter();
+            for (size_t p = 0; p < n / kernel.columns; ++p)
+              kernel.run(a.data(), lda, m, panels.data() + p * panel_bytes(kernel, k), k,
+                         acc.data() + p * kernel.columns, n);
+            RequantizeArgs args{acc.data(),
+                                n,
+                                m,
+                                n,
+                                scale.data(),
+                                bias.data(),
+                                activation,
+                                clip,
+                                inverses.data(),
+                                expected.data(),
+                                ld,
+                                0,
+                                nullptr,
+                                0};
+            rows_ref().requantize(args);
+            args.codes = got.data();
+            kernel.run_requantize(a.data(), lda, panels.data(), k, scratch.data(), {panels.data(), 200},
+                                  args);
+            kernel.leave();
+            ASSERT_EQ(got, expected) << m << " x " << k << " x " << n << " activation "
+                                     << static_cast<int>(activation) << " inverse " << inverse;
+          }
 }
 
 TEST_P(GemmS8Test, ThePeakIsMeasuredOnEveryThread) {

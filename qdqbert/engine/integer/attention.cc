@@ -8,9 +8,31 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// Query rows per block: 48 rows of 384 scores are 72 KB, a multiple of all kernel heights but AMX (32),
-/// whose remainder costs one half-empty tile.
+/// The most query rows of a block.
 constexpr size_t kQueryRows = 48;
+
+/// Query rows per block, a multiple of the kernel's height: 48, or for AMX 32, so that what a block of up to
+/// 128 keys touches stays in the first-level cache.
+size_t query_rows(const GemmS8Kernel& kernel) {
+  return kernel.rows < 32 ? 48 : 32;
+}
+
+/// Heads of one task, so that the rows of the next can be fetched meanwhile: as many as leave each worker a
+/// few tasks.
+size_t heads_together(size_t heads, size_t texts, int threads) {
+  return std::clamp<size_t>(heads * texts / (4 * static_cast<size_t>(threads)), 1, heads);
+}
+
+/// Rows of softmax between two fetches.
+constexpr size_t kSoftmaxRows = 8;
+
+/// Fetches columns [first, first + bytes) of some rows into the second-level cache.
+void fetch(const Codes& codes, size_t row, size_t rows, size_t first, size_t bytes) {
+  for (size_t r = row; r < row + rows; ++r)
+    for (size_t line = 0; line < bytes; line += 64)
+      __builtin_prefetch(codes.data + r * codes.ld + first + line, 0, 2);
+}
+
 /// Columns of a panel of pack_f32().
 constexpr size_t kPanel = 16;
 
@@ -22,7 +44,7 @@ struct Scratch {
   unsigned char* keys;     ///< packed K^T: k = D, n = tokens
   unsigned char* values;   ///< packed V: k = tokens, n = D
   int32_t* scores;         ///< [kQueryRows][tokens]
-  uint8_t* probabilities;  ///< [kQueryRows rounded up][tokens]
+  uint8_t* probabilities;  ///< [kQueryRows][tokens]
   int32_t* context;        ///< [kQueryRows][D]
   float* sums;             ///< [kQueryRows][tokens] scores with terms by distance
   float* by_distance;      ///< see distance_floats
@@ -34,6 +56,7 @@ struct Sizes {
   size_t k_of_values, panels_of_values, value_bytes;
   size_t run_keys, run_values;  ///< how much of k is multiplied: what is left out is zeros
   size_t ld_scores, ld_context;
+  size_t context;  ///< int32 values
   size_t total;
 };
 
@@ -60,8 +83,9 @@ Sizes sizes_for(const GemmS8Kernel& kernel, size_t tokens, const AttentionS8& at
   s.run_values = least_k(kernel, tokens);
   s.ld_scores = std::max(s.k_of_values, s.panels_of_keys * kernel.columns);
   s.ld_context = s.panels_of_values * kernel.columns;
+  s.context = std::max(kQueryRows * s.ld_context, kRequantizeScratch);
   s.total = s.key_bytes + s.value_bytes + kQueryRows * s.ld_scores * sizeof(int32_t) + 64 * s.k_of_values +
-            2 * kQueryRows * s.ld_context * sizeof(int32_t);
+            (s.context + kQueryRows * s.ld_context) * sizeof(int32_t);
   if (!attention.distances.table.empty())
     s.total += (kQueryRows * s.ld_scores + distance_floats(tokens)) * sizeof(float);
   return s;
@@ -154,7 +178,7 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
   const bool to_codes = attention.context_scale > 0;
   std::vector<float> scale(round_up(d, kernel.columns), attention.probability_scale * attention.value_scale);
   const std::vector<float> bias(scale.size(), 0.0f);
-  const std::vector<float> inverse(scale.size(), to_codes ? 1.0f / attention.context_scale : 1.0f);
+  const std::vector<float> inverse_context(scale.size(), to_codes ? 1.0f / attention.context_scale : 1.0f);
   const float score_scale = attention.query_scale * attention.key_scale * attention.score_factor;
   const auto write_context = [&](size_t rows, size_t row, size_t head, const Scratch& scratch,
                                  const Sizes& s) {
@@ -166,7 +190,7 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
                         bias.data(),
                         Activation::kNone,
                         std::numeric_limits<float>::infinity(),
-                        to_codes ? inverse.data() : nullptr,
+                        to_codes ? inverse_context.data() : nullptr,
                         nullptr,
                         output.codes.ld,
                         machine.flip(),
@@ -191,10 +215,11 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
     }
   };
   const bool by_distance = !attention.distances.table.empty();
-  machine.pool.run(inputs.segments.size() * attention.heads, [&](size_t task, int worker) {
-    const Segment segment = inputs.segments[task / attention.heads];
-    const SeenKeys& seen = inputs.keys[task / attention.heads];
-    const size_t head = task % attention.heads;
+  // A kernel with run_requantize reads A as it is stored and writes whole panels.
+  const bool at_once = kernel.run_requantize && to_codes && d % kernel.columns == 0;
+  const auto one_head = [&](size_t text, size_t head, bool another, int worker) {
+    const Segment segment = inputs.segments[text];
+    const SeenKeys& seen = inputs.keys[text];
     const size_t tokens = seen.count;
     const Sizes s = sizes_for(kernel, tokens, attention);
     auto* base = reinterpret_cast<unsigned char*>(machine.scratch[static_cast<size_t>(worker)].data());
@@ -203,7 +228,7 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
     scratch.values = scratch.keys + s.key_bytes;
     scratch.scores = reinterpret_cast<int32_t*>(scratch.values + s.value_bytes);
     scratch.context = scratch.scores + kQueryRows * s.ld_scores;
-    scratch.probabilities = reinterpret_cast<uint8_t*>(scratch.context + kQueryRows * s.ld_context);
+    scratch.probabilities = reinterpret_cast<uint8_t*>(scratch.context + s.context);
     scratch.rows = scratch.probabilities + 64 * s.k_of_values;
     scratch.sums = reinterpret_cast<float*>(scratch.rows + kQueryRows * s.ld_context * sizeof(int32_t));
     scratch.by_distance = scratch.sums + kQueryRows * s.ld_scores;
@@ -218,9 +243,18 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
     // Of a causal text: keys that were there before its first query.
     const size_t before = tokens - std::min(tokens, segment.length);
     const float inverse = 1.0f / attention.probability_scale;
-    kernel.enter();
-    for (size_t m = 0; m < segment.length; m += kQueryRows) {
-      const size_t now = std::min(kQueryRows, segment.length - m);
+    const size_t block = query_rows(kernel);
+    // The rows of the next head, as many at a time as there are rows of softmax before they are needed.
+    const Codes queries{inputs.query.data + segment.begin * inputs.query.ld, inputs.query.ld};
+    const auto fetch_next = [&](size_t row, size_t rows) {
+      if (!another) return;
+      fetch(queries, row, rows, (head + 1) * d, d);
+      const size_t first = row * tokens / segment.length, last = (row + rows) * tokens / segment.length;
+      fetch(seen.key, first, last - first, (head + 1) * d, d);
+      fetch(seen.value, first, last - first, (head + 1) * d, d);
+    };
+    for (size_t m = 0; m < segment.length; m += block) {
+      const size_t now = std::min(block, segment.length - m);
       const size_t visible = attention.causal ? before + m + now : tokens;
       for (size_t p = 0; p < panel_count(kernel, visible); ++p)
         kernel.run(query + m * inputs.query.ld, inputs.query.ld, now, scratch.keys + p * key_panel,
@@ -236,7 +270,13 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
       SoftmaxArgs softmax{scratch.scores, s.ld_scores,    now,           tokens,
                           s.run_values,   score_scale,    inverse,       scratch.probabilities,
                           s.k_of_values,  machine.flip(), machine.flip()};
-      if (!attention.causal && !by_distance) machine.rows.softmax(softmax);
+      for (size_t i = 0; i < now && !attention.causal && !by_distance; i += kSoftmaxRows) {
+        softmax.rows = std::min(kSoftmaxRows, now - i);
+        softmax.acc = scratch.scores + i * s.ld_scores;
+        softmax.codes = scratch.probabilities + i * s.k_of_values;
+        fetch_next(m + i, softmax.rows);
+        machine.rows.softmax(softmax);
+      }
       for (size_t i = 0; i < now && (attention.causal || by_distance); ++i) {
         softmax.rows = 1;
         softmax.keys = attention.causal ? before + m + i + 1 : tokens;
@@ -248,11 +288,27 @@ void attend(Machine& machine, const AttentionS8& attention, const AttentionInput
         else
           machine.rows.softmax(softmax);
       }
+      if (at_once) {
+        kernel.run_requantize(scratch.probabilities, s.k_of_values, scratch.values, s.run_values,
+                              scratch.context, {nullptr, 0},
+                              {nullptr, 0, now, d, scale.data(), bias.data(), Activation::kNone,
+                               std::numeric_limits<float>::infinity(), inverse_context.data(),
+                               output.codes.data + (segment.begin + m) * output.codes.ld + head * d,
+                               output.codes.ld, 0, nullptr, 0});
+        continue;
+      }
       for (size_t p = 0; p < s.panels_of_values; ++p)
         kernel.run(scratch.probabilities, s.k_of_values, now, scratch.values + p * value_panel, s.run_values,
                    scratch.context + p * kernel.columns, s.ld_context);
       write_context(now, segment.begin + m, head, scratch, s);
     }
+  };
+  const size_t together = heads_together(attention.heads, inputs.segments.size(), machine.pool.threads());
+  const size_t groups = (attention.heads + together - 1) / together;
+  machine.pool.run(inputs.segments.size() * groups, [&](size_t task, int worker) {
+    const size_t first = task % groups * together, last = std::min(attention.heads, first + together);
+    kernel.enter();
+    for (size_t head = first; head < last; ++head) one_head(task / groups, head, head + 1 < last, worker);
     kernel.leave();
   });
 }

@@ -51,9 +51,20 @@ struct Residual {
   size_t ld = 0;  ///< of floats
 };
 
-/// `outputs` has one entry per norm.output_scales; float_out (row stride ld_out) may be null.
+/// Where the codes of a product are kept until LayerNorm has whole rows of them.
+struct LocalCodes {
+  Codes codes;
+  const float* inverse = nullptr;  ///< per column, padded like the linear
+};
+
+/// `local` is used where needs_local_codes(). `outputs` has one entry per norm.output_scales; float_out (row
+/// stride ld_out) may be null.
 void gemm_residual_norm(Machine& machine, const PackedLinear& linear, Codes a, size_t rows,
-                        const ResidualNorm& norm, const Residual& residual, const std::vector<Codes>& outputs,
-                        float* float_out, size_t ld_out);
+                        const ResidualNorm& norm, const Residual& residual, const LocalCodes& local,
+                        const std::vector<Codes>& outputs, float* float_out, size_t ld_out);
+
+/// A product that is quantized before LayerNorm goes through memory as codes, because cutting its columns
+/// reads the weights less often than cutting its rows.
+bool needs_local_codes(const GemmS8Kernel& kernel, const ResidualNorm& norm);
 
 }  // namespace qdqbert::engine

@@ -17,6 +17,7 @@ struct PackedLinear {
   AlignedBuffer<unsigned char> panels;
   std::vector<float> scale;  ///< input scale * weight scale of the column
   std::vector<float> bias;
+  const PackedLinear* next = nullptr;  ///< whose weights are read after these, or null
 };
 
 /// One of the matrices that are packed side by side: x * scale * (codes * weight_scale) + bias.

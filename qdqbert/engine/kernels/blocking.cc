@@ -38,6 +38,19 @@ Blocking cut_both(size_t rows, size_t panels, int threads, size_t height, size_t
   return {row_tasks, column_tasks, row_unit(rows, row_tasks, height, least_height)};
 }
 
+Blocking cut_panels(size_t rows, size_t panels, size_t panel_bytes, int threads, size_t height) {
+  const auto workers = static_cast<size_t>(threads);
+  size_t column_tasks = std::min(panels, divide_up(panels * panel_bytes, kPanelBlockBytes));
+  const size_t row_tasks =
+      std::clamp<size_t>(divide_up(4 * workers, column_tasks), 1, std::max<size_t>(1, rows / (4 * height)));
+  if (row_tasks * column_tasks < kManyTasks * workers) {
+    size_t even = column_tasks;
+    while (even < panels && row_tasks * even % workers != 0) ++even;
+    if (row_tasks * even % workers == 0) column_tasks = even;
+  }
+  return {row_tasks, column_tasks, height};
+}
+
 Blocking cut_rows(size_t rows, int threads, size_t height, size_t least_height) {
   const auto workers = static_cast<size_t>(threads);
   size_t tasks = std::max<size_t>(1, divide_up(rows, kRowBlock));

@@ -11,6 +11,10 @@ inline constexpr size_t kRowBlock = 96;
 /// Panels that a block of rows meets one after the other: 8 of 32 columns are 192 KB of weights at K = 768.
 inline constexpr size_t kPanelBlock = 8;
 
+/// Weights that stay in a second-level cache of 2 MB while rows stream past, where the kernel itself walks
+/// over both.
+inline constexpr size_t kPanelBlockBytes = 640 << 10;
+
 struct Interval {
   size_t begin, end;
   size_t size() const { return end - begin; }
@@ -30,6 +34,10 @@ struct Blocking {
 /// Columns are independent: a few tasks a worker so that all stay busy to the end, as few cuts along the rows
 /// as possible because each reads the weights again, and a number that the workers divide evenly.
 Blocking cut_both(size_t rows, size_t panels, int threads, size_t height, size_t least_height);
+
+/// For a kernel that walks over rows and panels itself: blocks of panels as large as the second-level cache
+/// allows, each met by all rows, or by parts of the rows where the workers are many.
+Blocking cut_panels(size_t rows, size_t panels, size_t panel_bytes, int threads, size_t height);
 
 /// Whole rows are needed (LayerNorm follows): at most kRowBlock rows a task, a number that the workers divide
 /// evenly.

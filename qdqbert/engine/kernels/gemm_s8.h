@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "qdqbert/engine/kernels/pack_s8.h"
+#include "qdqbert/engine/kernels/rows.h"
 
 namespace qdqbert::engine {
 
@@ -29,6 +30,18 @@ inline constexpr size_t kGemmKUnit = 64;
 /// in kGroups also of half of it: then only so much of the panel is read.
 using GemmS8Run = void (*)(const uint8_t* a, size_t lda, size_t rows, const void* panel, size_t k,
                            int32_t* acc, size_t ldacc);
+
+/// Memory that will be read next and may be fetched meanwhile.
+struct Ahead {
+  const void* data;
+  size_t bytes;
+};
+
+/// run() and requantize to codes in one: `to.rows` rows times to.n / columns panels, one behind the other.
+/// `scratch` has kRequantizeScratch values and takes the place of to.acc; to.inverse is not null.
+using GemmS8Requantize = void (*)(const uint8_t* a, size_t lda, const void* panels, size_t k,
+                                  int32_t* scratch, const Ahead& ahead, const RequantizeArgs& to);
+inline constexpr size_t kRequantizeScratch = 2048;
 
 enum class PanelLayout : uint8_t { kGroups, kTiles };
 
@@ -46,6 +59,7 @@ struct GemmS8Kernel {
   /// A may be read (never used) up to the next multiple of this many rows.
   size_t row_overread;
   GemmS8Run run;
+  GemmS8Requantize run_requantize;  ///< null: run(), then RowKernels::requantize
   /// On a thread before its first run() and after its last one (AMX tile state).
   void (*enter)();
   void (*leave)();
@@ -59,6 +73,8 @@ void gemm_s8_run_avx2(const uint8_t*, size_t, size_t, const void*, size_t, int32
 void gemm_s8_run_avxvnni(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
 void gemm_s8_run_avx512vnni(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
 void gemm_s8_run_amxint8(const uint8_t*, size_t, size_t, const void*, size_t, int32_t*, size_t);
+void gemm_s8_requantize_amxint8(const uint8_t*, size_t, const void*, size_t, int32_t*, const Ahead&,
+                                const RequantizeArgs&);
 
 /// What ldtilecfg reads. Everything that uses tiles enters through gemm_s8_enter_amxint8(), which loads the
 /// one object of it, and gives them back through gemm_s8_leave_amxint8().

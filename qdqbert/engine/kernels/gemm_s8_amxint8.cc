@@ -98,6 +98,11 @@ void last_1x2(const uint8_t* a, size_t lda, const uint8_t* codes, size_t k, int3
     _tile_dpbssd(0, 4, 6);
     _tile_dpbssd(1, 4, 7);
   }
+  if (rows == 16) {
+    _tile_stored(0, acc, ldacc * 4);
+    _tile_stored(1, acc + 16, ldacc * 4);
+    return;
+  }
   alignas(64) int32_t spill[256];
   _tile_stored(0, spill, 64);
   copy_rows(spill, acc, ldacc, rows);
@@ -116,8 +121,8 @@ void gemm_s8_run_amxint8(const uint8_t* a, size_t lda, size_t rows, const void* 
     const size_t length = k - i < kCut ? k - i : kCut;
     const uint8_t* here = codes + i * kColumns;
     for (size_t m = 0; m < whole; m += 32)
-      whole_2x2(a + m * lda + i, lda, here, length, m == 0 ? here + panel_bytes : nullptr, i == 0,
-                acc + m * ldacc, ldacc);
+      whole_2x2(a + m * lda + i, lda, here, length, m == 0 && whole > 32 ? here + panel_bytes : nullptr,
+                i == 0, acc + m * ldacc, ldacc);
   }
   const size_t rest = rows - whole;
   a += whole * lda;

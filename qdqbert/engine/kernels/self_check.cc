@@ -14,6 +14,7 @@
 #include "qdqbert/base/log.h"
 #include "qdqbert/engine/float_control.h"
 #include "qdqbert/engine/kernels/illegal_instruction.h"
+#include "qdqbert/engine/kernels/rows.h"
 #include "qdqbert/engine/kernels/select.h"
 
 namespace qdqbert::engine {
@@ -31,7 +32,20 @@ struct alignas(64) Product {
   std::array<uint8_t, kPanelBytes> panels, panels_of_columns;
   std::array<uint8_t, kReadRows * kPaddedK> a;
   std::array<int32_t, kRows * kPaddedColumns> acc;
+  std::array<int32_t, kRequantizeScratch> scratch;
+  std::array<uint8_t, kRows * kPaddedColumns> codes;  ///< of run_requantize
 };
+
+/// GELU, whose code has the most operations, of sums in the thousands.
+void requantize_arguments(Product& product, const auto& call) {
+  std::array<float, kPaddedColumns> scale, bias, inverse;
+  scale.fill(1e-4f);
+  bias.fill(-0.25f);
+  inverse.fill(20.0f);
+  call(RequantizeArgs{product.acc.data(), kPaddedColumns, kRows, kPaddedColumns, scale.data(), bias.data(),
+                      Activation::kGelu, 10.0f, inverse.data(), product.codes.data(), kPaddedColumns, 0,
+                      nullptr, 0});
+}
 
 void multiply(const GemmS8Kernel& kernel, const int8_t* b, const int8_t* b_of_columns, Product& product) {
   pack_panels(kernel, {b, kK, kColumns, kColumns, 1}, product.panels.data());
@@ -40,6 +54,11 @@ void multiply(const GemmS8Kernel& kernel, const int8_t* b, const int8_t* b_of_co
   for (size_t p = 0; p < panel_count(kernel, kColumns); ++p)
     kernel.run(product.a.data(), kPaddedK, kRows, product.panels.data() + p * panel_bytes(kernel, kPaddedK),
                kPaddedK, product.acc.data() + p * kernel.columns, kPaddedColumns);
+  if (kernel.run_requantize)
+    requantize_arguments(product, [&](const RequantizeArgs& to) {
+      kernel.run_requantize(product.a.data(), kPaddedK, product.panels.data(), kPaddedK,
+                            product.scratch.data(), {nullptr, 0}, to);
+    });
   kernel.leave();
 }
 
@@ -76,6 +95,10 @@ std::string fault_of(const GemmS8Kernel& kernel) {
   }
   if (found->panels != found->panels_of_columns) return "pack_s8 packs wrongly";
   if (found->acc != expected->acc) return "gemm_s8 multiplies wrongly";
+  if (kernel.run_requantize) {
+    requantize_arguments(*expected, [](const RequantizeArgs& to) { rows_ref().requantize(to); });
+    if (found->codes != expected->codes) return "gemm_s8 requantizes wrongly";
+  }
   return "";
 }
 

@@ -8,7 +8,8 @@ namespace {
 void nothing() {}
 
 constexpr IsaKernels kTable[] = {
-    {{"ref", 1, 1, 32, false, PanelLayout::kGroups, 1, gemm_s8_run_ref, nothing, nothing, nullptr, nullptr},
+    {{"ref", 1, 1, 32, false, PanelLayout::kGroups, 1, gemm_s8_run_ref, nullptr, nothing, nothing, nullptr,
+      nullptr},
      rows_ref,
      peak_s8_ref},
 };

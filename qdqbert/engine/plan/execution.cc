@@ -46,6 +46,16 @@ float* Execution::floats(const Stored& at) {
   return reinterpret_cast<float*>(memory_.data() + slot_offsets_[plan_.buffers[at.buffer].slot]) + at.column;
 }
 
+void link_weights(Plan& plan) {
+  PackedLinear* before = nullptr;
+  for (const auto& step : plan.steps) {
+    PackedLinear* weights = step->weights();
+    if (!weights) continue;
+    if (before) before->next = weights;
+    before = weights;
+  }
+}
+
 void assign_slots(Plan& plan) {
   std::vector<BufferId> order(plan.buffers.size());
   for (BufferId id = 0; id < order.size(); ++id) order[id] = id;

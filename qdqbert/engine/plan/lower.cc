@@ -55,6 +55,7 @@ std::unique_ptr<Plan> Lowering::take() {
   for (const ValueId id : graph_.outputs) add_output(id);
   if (!all_causal_) plan_->cached_widths.clear();
   assign_slots(*plan_);
+  link_weights(*plan_);
   return std::move(plan_);
 }
 

@@ -82,8 +82,11 @@ void Lowering::make_residual_norm(const Node& node) {
   norm.epsilon = node.real("epsilon", 0);
   norm.output_scales = demands_[out].flipped;
   if (!norm.output_scales.empty()) info.kind += " + quantize";
+  const bool local = needs_local_codes(gemm_, norm);
+  const size_t local_columns = packed.n_padded;
   auto step = std::make_unique<LinearNormS8Step>(std::move(info), std::move(packed), std::move(norm));
   step->input = codes_of(linear, linear.inputs[0], linear.real("scale", 0), true);
+  if (local) step->local = new_codes(RowKind::kTokens, local_columns);
   const float residual_scale = node.real("residual_scale", 0);
   step->residual = residual_scale > 0 ? codes_of(node, node.inputs[1], residual_scale, true)
                                       : floats_of(node, node.inputs[1]);

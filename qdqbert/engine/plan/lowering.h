@@ -159,8 +159,10 @@ class Lowering {
     plan_->buffers.push_back({rows, row_bytes, plan_->steps.size(), plan_->steps.size(), 0});
     return static_cast<BufferId>(plan_->buffers.size() - 1);
   }
+  /// Long rows are an odd number of cache lines apart, so that those of one tile fall into different sets.
   Stored new_codes(RowKind rows, size_t columns) {
-    const size_t ld = padded_k(columns);
+    const size_t padded = padded_k(columns);
+    const size_t ld = padded >= 1024 && padded / 64 % 2 == 0 ? padded + 64 : padded;
     return {new_buffer(rows, ld), 0, ld};
   }
   Stored new_floats(RowKind rows, size_t columns) {

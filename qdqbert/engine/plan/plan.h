@@ -102,6 +102,8 @@ class Step {
     (void)longest_text;
     return 0;
   }
+  /// The weights that the step reads with the integer kernels, or null.
+  virtual PackedLinear* weights() { return nullptr; }
   PlanStep info;
 };
 
@@ -140,5 +142,8 @@ struct Plan {
 
 /// Gives each buffer a slot: a linear scan over the steps in which it is alive.
 void assign_slots(Plan& plan);
+
+/// Tells each step's weights which come next.
+void link_weights(Plan& plan);
 
 }  // namespace qdqbert::engine

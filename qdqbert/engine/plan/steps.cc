@@ -156,6 +156,11 @@ void LinearS8Step::run(Execution& execution) const {
   gemm_requantize(execution.machine, linear_, execution.codes(input), execution.rows(rows), to);
 }
 
+LinearNormS8Step::LinearNormS8Step(PlanStep what, PackedLinear linear, ResidualNorm norm)
+    : Step(std::move(what)), linear_(std::move(linear)), norm_(std::move(norm)) {
+  if (norm_.local_scale > 0) local_inverse_.assign(linear_.n_padded, 1.0f / norm_.local_scale);
+}
+
 size_t LinearNormS8Step::scratch(size_t) const {
   return scratch_size(linear_.n_padded);
 }
@@ -171,7 +176,8 @@ void LinearNormS8Step::run(Execution& execution) const {
   std::vector<Codes> to;
   for (const Stored& at : codes) to.push_back(execution.codes(at));
   gemm_residual_norm(execution.machine, linear_, execution.codes(input), execution.rows(RowKind::kTokens),
-                     norm_, from, to, floats ? execution.floats(*floats) : nullptr, floats ? floats->ld : 0);
+                     norm_, from, {local ? execution.codes(*local) : Codes{}, local_inverse_.data()}, to,
+                     floats ? execution.floats(*floats) : nullptr, floats ? floats->ld : 0);
 }
 
 size_t AttentionS8Step::scratch(size_t longest_text) const {

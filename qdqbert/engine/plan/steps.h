@@ -50,6 +50,7 @@ class LinearS8Step : public Step {
                const std::vector<ColumnRange>& ranges);
   void run(Execution& execution) const override;
   size_t scratch(size_t longest_text) const override;
+  PackedLinear* weights() override { return &linear_; }
 
   Stored input, output;
   RowKind rows = RowKind::kTokens;
@@ -65,18 +66,20 @@ class LinearS8Step : public Step {
 /// LayerNorm(fq(x . w + bias) + residual), as codes and floats.
 class LinearNormS8Step : public Step {
  public:
-  LinearNormS8Step(PlanStep what, PackedLinear linear, ResidualNorm norm)
-      : Step(std::move(what)), linear_(std::move(linear)), norm_(std::move(norm)) {}
+  LinearNormS8Step(PlanStep what, PackedLinear linear, ResidualNorm norm);
   void run(Execution& execution) const override;
   size_t scratch(size_t longest_text) const override;
+  PackedLinear* weights() override { return &linear_; }
 
   Stored input, residual;
-  std::vector<Stored> codes;  ///< one per norm.output_scales
+  std::optional<Stored> local;  ///< where needs_local_codes()
+  std::vector<Stored> codes;    ///< one per norm.output_scales
   std::optional<Stored> floats;
 
  private:
   PackedLinear linear_;
   ResidualNorm norm_;
+  std::vector<float> local_inverse_;
 };
 
 class AttentionS8Step : public Step {
