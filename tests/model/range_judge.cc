@@ -113,7 +113,8 @@ class RangeJudge {
     while (element >= exact_[batch].size()) element -= exact_[batch++].size();
     const double exact = std::abs(exact_[batch][element]), ours = std::abs(ours_[batch][element]);
     // The edges that the batch meets, which the first batch makes itself; a larger value continues them at
-    // their distance.
+    // their distance. Sums in float32 count those that are added, so the tie lies within their roundings of
+    // the edge and not always between the two values.
     const auto before = collected(flip, std::max<size_t>(batch, 1));
     const auto& edges = dynamic_cast<const quant::HistogramCalibrator&>(*before).histogram().edges;
     const double width = edges[1] - edges[0];

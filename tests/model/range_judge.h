@@ -25,9 +25,8 @@ struct Calibration {
 /// * a float64 run agrees with the record to one bin,
 /// * no value that it was collected from is off by more than rounding (1e-5 of the largest), and
 /// * when the values of the float64 run are replaced by float32's one after the other, a single one moves the
-/// range
-///   away from the record. That one is printed: where it is, its distance to the bin edge that decides, its
-///   own error.
+///   range away from the record. That one is printed: where it is, its distance to the bin edge that decides,
+///   its own error.
 /// `ours` and `collected` have the same quantizers in the same order.
 void expect_ranges(const model::PreTrainedModel& ours, const model::PreTrainedModel& collected,
                    const io::SafetensorsFile& recorded, const Calibration& calibration);
