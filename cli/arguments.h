@@ -1,13 +1,12 @@
-// Flags the way the original's scripts take them: Hugging Face dataclass flags and plain argparse switches in
-// one parser.
+// Flags the way the original's scripts take them: Hugging Face dataclass flags and
+// plain argparse switches in one parser.
 //
 //   --max_seq_length 128    --max-seq-length=128    --max_seq 128 (unambiguous prefix)
-//   --do_eval    --do_eval true|yes|t|y|1    --do_eval false|no|f|n|0    --no_pad_to_max_length
-//   --no-pad-to-max-length
+//   --do_eval    --do_eval true|yes|t|y|1    --do_eval false|no|f|n|0
+//   --no_pad_to_max_length    --no-pad-to-max-length
 //   --quant-disable-keyword a b c
-//   --args_file F           flags read from a file first (white space separated, # to the end of the line is
-//   a comment);
-//                           the command line wins
+//   --args_file F           flags read from a file first (white space separated, # to the end of the line
+//                           is a comment); the command line wins
 #pragma once
 
 #include <functional>
@@ -28,8 +27,8 @@ class ArgumentParser {
   /// Flags added from here on stand under this heading in --help.
   void group(std::string title);
 
-  // Each binds a flag (without dashes, as documented: "max_seq_length", "quant-per-tensor") to a variable
-  // that holds the default.
+  // Each binds a flag (without dashes, as documented: "max_seq_length", "quant-per-tensor")
+  // to a variable that holds the default.
   void add(std::string name, std::string& value, std::string help);
   void add(std::string name, std::optional<std::string>& value, std::string help);
   void add(std::string name, int64_t& value, std::string help);

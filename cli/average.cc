@@ -82,10 +82,8 @@ int run_average(const Arguments& arguments) {
   std::string output, save_dtype = "f32";
   ArgumentParser parser(
       "average", "--models A B [C ...] --output_dir D",
-      "Writes the mean of the weights of several trainings that descend from one checkpoint. The mean is as "
-      "fast as\n"
-      "one of them and can score better than each, in float and quantized, above all when they differ in "
-      "more than\n"
+      "Writes the mean of the weights of several trainings that descend from one checkpoint. The mean is as fast as\n"
+      "one of them and can score better than each, in float and quantized, above all when they differ in more than\n"
       "the seed: in their teachers, in how long they were trained before. Look at the score. Example:\n\n"
       "  qdqbert qa --model_name_or_path calibrated_a --do_train ... --teacher float_a --output_dir run_a\n"
       "  qdqbert qa --model_name_or_path calibrated_b --do_train ... --teacher float_b --output_dir run_b\n"

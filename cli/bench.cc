@@ -255,8 +255,7 @@ class Bench {
     fmt::print("throughput  {:.1f} sequences/s, {:.0f} tokens/s\n", static_cast<double>(texts_) / seconds_,
                static_cast<double>(tokens_) / seconds_);
     fmt::print(
-        "memory      {:.1f} MB resident, {:.1f} of it mapped files; peak {:.1f} MB, while loading {:.1f} "
-        "MB\n",
+        "memory      {:.1f} MB resident, {:.1f} of it mapped files; peak {:.1f} MB, while loading {:.1f} MB\n",
         memory_.resident_mb, memory_.file_mb, memory_.peak_mb, memory_at_load_.peak_mb);
     if (peak_gops_ > 0)
       fmt::print(

@@ -10,9 +10,9 @@
 
 namespace qdqbert::cli {
 
-/// Lengths of texts in the order in which they come: the 32 middle values of as many equal parts of the
-/// feature lengths of SQuAD v1.1 dev (bert-base-uncased, 384 tokens, stride 128), scaled so that the longest
-/// is `longest`.
+/// Lengths of texts in the order in which they come: the 32 middle values of as many equal parts
+/// of the feature lengths of SQuAD v1.1 dev (bert-base-uncased, 384 tokens, stride 128),
+/// scaled so that the longest is `longest`.
 std::vector<size_t> mixed_lengths(size_t longest);
 
 /// One length a line, 1 to `longest` each. Throws InputError naming file and line.

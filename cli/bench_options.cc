@@ -79,8 +79,8 @@ constexpr std::array<std::string_view, 4> kOurSwitches = {"--pin", "--profile", 
 constexpr std::array<std::string_view, 5> kNoEffect = {"--explicitBatch", "--workspace", "--memPoolSize",
                                                        "--buildOnly", "--useSpinWait"};
 
-/// trtexec's words to ours. Values stand behind '=' in trtexec; a word apart is taken too where a value is
-/// needed.
+/// trtexec's words to ours. Values stand behind '=' in trtexec;
+/// a word apart is taken too where a value is needed.
 Arguments from_trtexec(const Arguments& arguments) {
   Arguments out;
   std::vector<std::string> ignored;
@@ -157,20 +157,17 @@ std::optional<BenchOptions> parse_bench(const Arguments& arguments) {
   BenchOptions o;
   ArgumentParser parser(
       "bench", "MODEL [flags]",
-      "Measures an ONNX file: latency of a batch, throughput, memory and, with --profile, each step of the "
-      "plan with "
-      "its share of\nwhat this machine can do. Also takes the words of trtexec: --onnx=FILE "
-      "--shapes=input_ids:64x128,... --int8 --fp16 --verbose\n--explicitBatch --workspace=N --iterations=N "
-      "--duration=S "
-      "--warmUp=MS --avgRuns=N; others of trtexec are named and ignored.");
+      "Measures an ONNX file: latency of a batch, throughput, memory and, with --profile, each step of the plan with its share of\n"
+      "what this machine can do. Also takes the words of trtexec: --onnx=FILE --shapes=input_ids:64x128,... --int8 --fp16 --verbose\n"
+      "--explicitBatch --workspace=N --iterations=N --duration=S --warmUp=MS --avgRuns=N; others "
+      "of trtexec are named and ignored.");
   parser.add_positional("MODEL", o.model, "an ONNX file, or a directory with model.onnx", false);
   parser.group("load");
   parser.add("batch", o.batch, "texts of a run");
   parser.add("seq", o.seq, "tokens of a text, the longest with --lengths");
-  parser.add(
-      "lengths", o.lengths,
-      "mixed: lengths as the features of SQuAD have them, scaled to --seq; or a file with one length a line "
-      "(default: all --seq)");
+  parser.add("lengths", o.lengths,
+             "mixed: lengths as the features of SQuAD have them, scaled to --seq; or a file with one "
+             "length a line (default: all --seq)");
   parser.add("tokens_per_batch", o.tokens_per_batch,
              "with --lengths: as many texts a run as have so many tokens, instead of --batch");
   parser.add("seconds", o.seconds, "measure for so long");
@@ -179,8 +176,8 @@ std::optional<BenchOptions> parse_bench(const Arguments& arguments) {
   parser.add("average_runs", o.average_runs, "also print the mean of each so many runs");
   parser.add_switch(
       "like-ort-script", o.like_ort_script,
-      "what ort-infer-benchmark.py does: model.onnx unless given, one warm-up and 2,000 runs of a (1, 128) "
-      "batch of ones, and its lines");
+      "what ort-infer-benchmark.py does: model.onnx unless given, one warm-up and 2,000 runs of a "
+      "(1, 128) batch of ones, and its lines");
   parser.group("output");
   parser.add_switch("profile", o.profile, "time of each step of the plan, from runs of its own");
   parser.add_switch("verbose", o.verbose, "show the plan before measuring");

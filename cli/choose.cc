@@ -17,18 +17,13 @@ class ChooseTask : public Task {
   std::string default_metric() const override { return "loss"; }
   std::string about() const override {
     return "Multiple choice with any number of choices. Data: JSON lines {\"prompt\", \"choices\": [...], "
-           "\"answer\": "
-           "NUMBER}, SWAG's CSV files\n"
+           "\"answer\": NUMBER}, SWAG's CSV files\n"
            "(sent1, sent2, ending0, ..., label), CommonsenseQA's JSON lines, CODAH's TSV files; also .gz. "
-           "Several "
-           "actions may be combined;\n"
+           "Several actions may be combined;\n"
            "they run in the order calibrate, train, evaluate, predict, export.\n\n"
-           "  fine-tune in FP32:           qdqbert choose --model_name_or_path BERT --train_file train.jsonl "
-           "--validation_file dev.jsonl \\\n"
+           "  fine-tune in FP32:           qdqbert choose --model_name_or_path BERT --train_file train.jsonl --validation_file dev.jsonl \\\n"
            "                                 --do_train --do_eval --quant-disable --output_dir tuned\n"
-           "  post-training quantization:  qdqbert choose --model_name_or_path tuned --train_file "
-           "train.jsonl "
-           "--validation_file dev.jsonl \\\n"
+           "  post-training quantization:  qdqbert choose --model_name_or_path tuned --train_file train.jsonl --validation_file dev.jsonl \\\n"
            "                                 --do_calib --do_eval --output_dir calibrated";
   }
 

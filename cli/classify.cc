@@ -21,30 +21,17 @@ class ClassifyTask : public Task {
   std::string default_metric() const override { return "loss"; }
   std::string about() const override {
     return "Classification of texts or pairs of texts: one label, several, or a number (regression). Data "
-           "are .csv, .tsv, "
-           ".jsonl or .json\n"
-           "files, also .gz, with columns like sentence1, sentence2, label. Several actions may be combined; "
-           "they run "
-           "in the order\n"
+           "are .csv, .tsv, .jsonl or .json\n"
+           "files, also .gz, with columns like sentence1, sentence2, label. Several actions may be combined; they run in the order\n"
            "calibrate, train, evaluate, predict, export and act on the same model.\n\n"
-           "  fine-tune in FP32:           qdqbert classify --model_name_or_path BERT --train_file train.csv "
-           "--validation_file dev.csv \\\n"
-           "                                 --label_column_name category --do_train --do_eval "
-           "--quant-disable "
-           "--output_dir tuned\n"
-           "  post-training quantization:  qdqbert classify --model_name_or_path tuned --train_file "
-           "train.csv "
-           "--validation_file dev.csv \\\n"
+           "  fine-tune in FP32:           qdqbert classify --model_name_or_path BERT --train_file train.csv --validation_file dev.csv \\\n"
+           "                                 --label_column_name category --do_train --do_eval --quant-disable --output_dir tuned\n"
+           "  post-training quantization:  qdqbert classify --model_name_or_path tuned --train_file train.csv --validation_file dev.csv \\\n"
            "                                 --label_column_name category --do_calib --do_eval --calibrator "
-           "percentile "
-           "--percentile 99.99 \\\n"
+           "percentile --percentile 99.99 \\\n"
            "                                 --output_dir calibrated\n"
-           "  quantization-aware training: the first command from `calibrated`, without --quant-disable, "
-           "with "
-           "--learning_rate 1e-5\n"
-           "  export for an INT8 engine:   qdqbert classify --model_name_or_path calibrated --save_onnx "
-           "--output_dir "
-           "exported";
+           "  quantization-aware training: the first command from `calibrated`, without --quant-disable, with --learning_rate 1e-5\n"
+           "  export for an INT8 engine:   qdqbert classify --model_name_or_path calibrated --save_onnx --output_dir exported";
   }
 
   void set_defaults(TaskOptions& o, TrainingFlags&) override {
@@ -55,8 +42,7 @@ class ClassifyTask : public Task {
   void add_flags(ArgumentParser& parser) override {
     parser.add("text_column_names", text_columns_,
                "column with the text, or two with a comma between for pairs (default: sentence1,sentence2, "
-               "else text, "
-               "else the first columns that are no label or id)");
+               "else text, else the first columns that are no label or id)");
     parser.add("text_column_delimiter", columns_.delimiter, "join the text columns by this into one text");
     parser.add("label_column_name", columns_.label, "column with the label");
     parser.add("label_separator", columns_.label_separator,

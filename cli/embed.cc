@@ -19,15 +19,12 @@ class EmbedTask : public Task {
   std::string default_metric() const override { return "loss"; }
   std::string about() const override {
     return "An encoder for sentence embeddings: calibrated on texts and exported, so that `qdqbert predict "
-           "--task "
-           "embed` answers in INT8.\nData: a text in every line (.txt), or a column of .csv, .tsv, .jsonl, "
-           ".json; also "
-           ".gz. --do_predict writes\nembeddings of the fake-quantized model: means over tokens, of length "
-           "1.\n\n"
-           "  calibrate and export:  qdqbert embed --model_name_or_path ENCODER --train_file texts.txt "
-           "--do_calib \\\n"
-           "                           --calibrator percentile --percentile 99.999 --quant-disable-keyword "
-           "add_residual add_local \\\n"
+           "--task embed` answers in INT8.\n"
+           "Data: a text in every line (.txt), or a column of .csv, .tsv, .jsonl, .json; also .gz. --do_predict writes\n"
+           "embeddings of the fake-quantized model: means over tokens, of length 1.\n\n"
+           "  calibrate and export:  qdqbert embed --model_name_or_path ENCODER --train_file texts.txt --do_calib \\\n"
+           "                           --calibrator percentile --percentile 99.999 "
+           "--quant-disable-keyword add_residual add_local \\\n"
            "                           --save_onnx --output_dir encoder-int8\n"
            "  embed:                 qdqbert predict encoder-int8 --text \"how do I reset my pin\"";
   }

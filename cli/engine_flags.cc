@@ -19,12 +19,12 @@ void EngineFlags::add_to(ArgumentParser& parser, bool with_precision, bool with_
                           : "threads; 0: all processors");
   if (with_streams) parser.add("streams", streams, "requests that run side by side");
   parser.add("isa", isa,
-             "kernels for ref, avx2, avxvnni, avx512vnni or amxint8 (default: the best of this machine, or "
-             "QDQBERT_ISA)");
+             "kernels for ref, avx2, avxvnni, avx512vnni or amxint8 (default: "
+             "the best of this machine, or QDQBERT_ISA)");
   if (with_precision)
     parser.add_choice("precision", precision, {"auto", "fp32", "bf16"},
-                      "auto: integer kernels wherever the file has Q/DQ pairs; fp32, bf16: everything in "
-                      "float, Q/DQ included");
+                      "auto: integer kernels wherever the file has Q/DQ pairs; fp32, bf16: "
+                      "everything in float, Q/DQ included");
   parser.add_switch("pin", pin, "keep each thread on one processor");
 }
 

@@ -37,8 +37,8 @@ std::optional<Options> parse(const Arguments& arguments) {
   ArgumentParser parser(
       "evaluate-onnx", "--onnx_model_path FILE --output_dir DIR --tokenizer_name DIR [flags]",
       "Scores an ONNX file on SQuAD, with the flags of the original's evaluate-hf-trt-qa.py. Without "
-      "--int8 the file is run in float,\nQ/DQ pairs included; with it integer kernels are used "
-      "wherever there are Q/DQ pairs.");
+      "--int8 the file is run in float,\n"
+      "Q/DQ pairs included; with it integer kernels are used wherever there are Q/DQ pairs.");
   parser.group("model");
   parser.add("onnx_model_path", o.onnx_model_path, "an ONNX file, or a directory with model.onnx");
   parser.require("onnx_model_path");

@@ -24,11 +24,11 @@ int run_inspect(const Arguments& arguments) {
   ArgumentParser parser("inspect", "MODEL [flags]",
                         "Shows what a model holds. Of a checkpoint directory: its shape, weights, and "
                         "quantizers with their ranges. Of an ONNX\n"
-                        "file: its inputs, outputs and operators, its Q/DQ pairs, and what TensorRT and ONNX "
-                        "Runtime make of each.");
+                        "file: its inputs, outputs and operators, its Q/DQ pairs, and what TensorRT "
+                        "and ONNX Runtime make of each.");
   parser.add_positional("MODEL", model,
-                        "a checkpoint directory, an .onnx file or the directory of an export, or a name that "
-                        "is in the Hugging Face cache");
+                        "a checkpoint directory, an .onnx file or the directory of an export, or a name "
+                        "that is in the Hugging Face cache");
   parser.add("model_revision", revision, "branch, tag or commit of a cached name");
   parser.add_switch("all", all, "every quantizer instead of those of the first layer");
   parser.add_switch("plan", plan,

@@ -12,8 +12,8 @@
 
 namespace qdqbert::cli {
 
-/// Lines of a file descriptor. Hands out what has arrived without waiting for more, so that a pipe that stays
-/// open is answered at once.
+/// Lines of a file descriptor. Hands out what has arrived without waiting for more, so that
+/// a pipe that stays open is answered at once.
 class LineReader {
  public:
   /// Longer lines come out cut, marked as too long.
@@ -58,9 +58,9 @@ struct IdsRequest {
 /// {"id": text or number, "question": text, "context": text}. Throws InputError saying what is wrong with the
 /// line; `id` is set as far as it was read.
 QuestionRequest parse_question(const LineReader::Line& line, size_t longest, Json& id);
-/// {"id", "text": text, "text_pair": text, "choices": [texts]}, all but the text optional. Lines of training
-/// data do as well: "prompt", "sentence" or "sentence1" for the text, "sentence2" for the pair; other keys
-/// are not looked at.
+/// {"id", "text": text, "text_pair": text, "choices": [texts]}, all but the text optional.
+/// Lines of training data do as well: "prompt", "sentence" or "sentence1" for the text, "sentence2"
+/// for the pair; other keys are not looked at.
 LabelledRequest parse_text(const LineReader::Line& line, size_t longest, Json& id);
 /// {"id", "input_ids": [numbers], "token_type_ids": [numbers]}
 IdsRequest parse_ids(const LineReader::Line& line, size_t longest, Json& id);

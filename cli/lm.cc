@@ -27,24 +27,15 @@ class LmTask : public Task {
   std::string default_metric() const override { return "loss"; }
   std::string about() const override {
     return "Language modelling: masked tokens (--objective masked), next tokens (causal), next sentences "
-           "(nsp). Data are "
-           "text files with a\n"
-           "line per text (.txt; for nsp a line per sentence and empty lines between documents), or a column "
-           "of .csv, "
-           ".tsv, .jsonl and\n"
+           "(nsp). Data are text files with a\n"
+           "line per text (.txt; for nsp a line per sentence and empty lines between documents), or a "
+           "column of .csv, .tsv, .jsonl and\n"
            ".json files, also .gz. Several actions may be combined; they run in the order calibrate, train, "
-           "evaluate, "
-           "predict, generate, export.\n\n"
-           "  adapt to a domain:           qdqbert lm --model_name_or_path BERT --train_file texts.txt "
-           "--do_train "
-           "--do_eval \\\n"
+           "evaluate, predict, generate, export.\n\n"
+           "  adapt to a domain:           qdqbert lm --model_name_or_path BERT --train_file texts.txt --do_train --do_eval \\\n"
            "                                 --quant-disable --output_dir adapted\n"
-           "  perplexity of a text:        qdqbert lm --model_name_or_path BERT --validation_file text.txt "
-           "--do_eval "
-           "--output_dir out\n"
-           "  continue a text:             qdqbert lm --objective causal --model_name_or_path decoder "
-           "--do_generate "
-           "--prompt \"once upon\" \\\n"
+           "  perplexity of a text:        qdqbert lm --model_name_or_path BERT --validation_file text.txt --do_eval --output_dir out\n"
+           "  continue a text:             qdqbert lm --objective causal --model_name_or_path decoder --do_generate --prompt \"once upon\" \\\n"
            "                                 --num_beams 4 --output_dir out";
   }
 

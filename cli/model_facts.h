@@ -41,9 +41,9 @@ struct ModelFacts {
   std::optional<ScoreKind> scores;  ///< of problem_type
 };
 
-/// Reads config.json in the file's directory or the one above it; everything absent when there is none.
-/// Throws InputError for a config.json that is no JSON object, and for an id2label that is no map from
-/// numbers to texts.
+/// Reads config.json in the file's directory or the one above it; everything absent when there
+/// is none. Throws InputError for a config.json that is no JSON object, and for an id2label
+/// that is no map from numbers to texts.
 ModelFacts read_model_facts(const std::filesystem::path& onnx_file);
 
 /// The task that the names of a graph's outputs suggest, for files without config.json.

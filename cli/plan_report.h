@@ -11,8 +11,8 @@ namespace qdqbert::cli {
 /// {isa, left_out, threads, packed, outputs, steps: [{name, kind, kernel, note, operations_per_token, ...}]}
 Json plan_facts(const engine::Session& session);
 
-/// The steps as a table, how many there are of each kind on each kernel, and each note with the steps that it
-/// belongs to.
+/// The steps as a table, how many there are of each kind on each kernel,
+/// and each note with the steps that it belongs to.
 std::string describe_plan(const engine::Session& session);
 
 }  // namespace qdqbert::cli

@@ -42,8 +42,8 @@ Pending read_request(const LineReader::Line& line, size_t longest, const Answere
   return pending;
 }
 
-/// Logits of each request. What the session refuses is asked again alone, so that only the culprit gets the
-/// error.
+/// Logits of each request. What the session refuses is asked again alone,
+/// so that only the culprit gets the error.
 std::vector<std::vector<RowLogits>> logits_of(std::vector<Pending*>& requests, const Answerer& answerer,
                                               const std::function<void()>& look) {
   std::vector<FeatureRow> rows;

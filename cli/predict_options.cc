@@ -10,25 +10,21 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   PredictOptions o;
   ArgumentParser parser(
       "predict", "MODEL (--text T | --question Q --context C | --squad FILE --output FILE | < LINES) [flags]",
-      "Answers from an ONNX file, for the task that config.json beside it names: one text or question; the "
-      "questions\nof a SQuAD file; or JSON lines on standard input, each answered by a line with the same "
-      "id. What a line\nholds, and what its answer:\n"
+      "Answers from an ONNX file, for the task that config.json beside it names: one text or question; the questions\n"
+      "of a SQuAD file; or JSON lines on standard input, each answered by a line with the same id. What a line\n"
+      "holds, and what its answer:\n"
       "  qa             question, context                answer, score, start, end\n"
-      "  classify       text, text_pair if any           label, score, scores; several labels: labels; "
-      "regression: value\n"
+      "  classify       text, text_pair if any           label, score, scores; several labels: labels; regression: value\n"
       "  tag            text                             entities: entity, score, start, end, text\n"
       "  choose         text, choices                    choice (counted from 0), text, scores\n"
-      "  fill-mask      text with [MASK]                 masks: for each the fillers (token, id, score, "
-      "text)\n"
+      "  fill-mask      text with [MASK]                 masks: for each the fillers (token, id, score, text)\n"
       "  next-sentence  text, text_pair                  is_next, score\n"
       "  generate       text                             text, tokens, score, finish (end, length)\n"
       "  embed          text                             embedding\n"
-      "The text may also be \"prompt\", \"sentence\" or \"sentence1\", and its pair \"sentence2\", as in the "
-      "lines of\n"
+      "The text may also be \"prompt\", \"sentence\" or \"sentence1\", and its pair \"sentence2\", as in the lines of\n"
       "training data; keys that are not known are passed over.\n"
-      "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", "
-      "\"error\"}; the\nexit code is 2 then. An answer to a text that was cut at --max_seq_length has "
-      "\"truncated\": true.");
+      "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", \"error\"}; the\n"
+      "exit code is 2 then. An answer to a text that was cut at --max_seq_length has \"truncated\": true.");
   parser.add_positional("MODEL", o.model, "an ONNX file, or a directory with model.onnx");
   std::vector<std::string> tasks = predict_task_names();
   tasks.insert(tasks.begin(), "auto");
@@ -50,8 +46,8 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   parser.add("do_sample", o.generation.sample, "draw tokens instead of taking the most probable");
   parser.add("temperature", o.generation.temperature, "sampling: logits are divided by it");
   parser.add("top_p", o.generation.top_p,
-             "sampling: the most probable tokens that together reach this (--top_k N: at most N of them, "
-             "default 50)");
+             "sampling: the most probable tokens that together reach this (--top_k N: "
+             "at most N of them, default 50)");
   parser.add("repetition_penalty", o.generation.repetition_penalty, "for tokens that occurred, 1: none");
   parser.add("length_penalty", o.generation.length_penalty, "of beams: score / length ^ penalty");
   parser.add("seed", seed, "of sampling");
@@ -61,9 +57,8 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   parser.add("context", o.context, "the text that answers it");
   parser.add("squad", o.squad, "a SQuAD file (.json, .jsonl, .csv, each also .gz)");
   parser.add_switch("raw", o.raw,
-                    "for any model: JSON lines {\"id\", \"input_ids\", \"token_type_ids\"} on standard input "
-                    "to lines with all "
-                    "outputs");
+                    "for any model: JSON lines {\"id\", \"input_ids\", \"token_type_ids\"} on standard "
+                    "input to lines with all outputs");
   parser.add("tokenizer", o.tokenizer, "tokenizer directory or vocabulary (default: beside the ONNX file)");
   parser.add("max_seq_length", o.max_seq_length,
              "longest text, or window of question and context, in tokens");

@@ -307,8 +307,8 @@ class Generate : public Predictor {
     const auto tokens = static_cast<int64_t>(encoded.ids.size()) + o_.generation.max_new_tokens - 1;
     if (tokens > o_.max_length)
       fail(
-          "{} tokens and {} new ones do not fit the {} that there is room for; shorten the text or "
-          "--max_new_tokens",
+          "{} tokens and {} new ones do not fit the {} that there is room for; "
+          "shorten the text or --max_new_tokens",
           encoded.ids.size(), o_.generation.max_new_tokens, o_.max_length);
     encoded.type_ids.assign(encoded.ids.size(), 0);
     return {{std::move(encoded)}};

@@ -20,22 +20,14 @@ class QaTask : public Task {
   std::string class_name() const override { return "QDQBertForQuestionAnswering"; }
   std::string default_metric() const override { return "f1"; }
   std::string about() const override {
-    return "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; "
-           "they "
-           "run in the order\n"
+    return "Question answering with the flags of the QDQBERT SQuAD example. Several actions may be combined; they run in the order\n"
            "calibrate, train, evaluate, predict, export and act on the same model.\n\n"
-           "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib "
-           "--do_eval \\\n"
-           "                                 --calibrator percentile --percentile 99.999 --output_dir "
-           "calibrated\n"
-           "  quantization-aware training: qdqbert qa --model_name_or_path calibrated --dataset_name squad "
-           "--do_train --do_eval \\\n"
+           "  post-training quantization:  qdqbert qa --model_name_or_path M --dataset_name squad --do_calib --do_eval \\\n"
+           "                                 --calibrator percentile --percentile 99.999 --output_dir calibrated\n"
+           "  quantization-aware training: qdqbert qa --model_name_or_path calibrated --dataset_name squad --do_train --do_eval \\\n"
            "                                 --learning_rate 1e-5 --num_train_epochs 2 --output_dir trained\n"
-           "  fine-tuning in FP32:         the same with --quant-disable on a model that was not fine-tuned "
-           "before\n"
-           "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx "
-           "--output_dir "
-           "exported";
+           "  fine-tuning in FP32:         the same with --quant-disable on a model that was not fine-tuned before\n"
+           "  export for an INT8 engine:   qdqbert qa --model_name_or_path calibrated --save_onnx --output_dir exported";
   }
 
   void set_defaults(TaskOptions& o, TrainingFlags& training) override {

@@ -81,8 +81,7 @@ SpanModel::SpanModel(const engine::Session& session, std::string name)
   if (names.size() < 2 || !a_number_per_token(start_) || !a_number_per_token(end_))
     fail(
         "[model] {} does not answer questions: a start and an end logit are needed for each token, the "
-        "outputs for a "
-        "text of 3 tokens are {}",
+        "outputs for a text of 3 tokens are {}",
         name_, outputs_text(outputs));
 }
 

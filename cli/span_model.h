@@ -31,8 +31,8 @@ struct RowLogits {
 
 class SpanModel {
  public:
-  /// Throws InputError, saying which outputs there are, when they are not a start and an end logit for each
-  /// token.
+  /// Throws InputError, saying which outputs there are, when they are not
+  /// a start and an end logit for each token.
   SpanModel(const engine::Session& session, std::string name);
 
   const engine::Session& session() const { return session_; }

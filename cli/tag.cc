@@ -19,24 +19,17 @@ class TagTask : public Task {
   std::string class_name() const override { return "QDQBertForTokenClassification"; }
   std::string default_metric() const override { return "loss"; }
   std::string about() const override {
-    return "Tagging of words (named entities, parts of speech). Data are columns of words and tags with an "
-           "empty line "
-           "between sentences\n"
+    return "Tagging of words (named entities, parts of speech). Data are columns of words and tags with "
+           "an empty line between sentences\n"
            "(.conll, .bio, .txt), or .jsonl and .json files with lists of words and tags, also .gz. "
-           "Precision, recall "
-           "and F1 count whole\n"
+           "Precision, recall and F1 count whole\n"
            "entities, as seqeval does. Several actions may be combined; they run in the order calibrate, "
-           "train, "
-           "evaluate, predict, export.\n\n"
-           "  fine-tune in FP32:           qdqbert tag --model_name_or_path BERT --train_file train.conll "
-           "--validation_file dev.conll \\\n"
+           "train, evaluate, predict, export.\n\n"
+           "  fine-tune in FP32:           qdqbert tag --model_name_or_path BERT --train_file train.conll --validation_file dev.conll \\\n"
            "                                 --do_train --do_eval --quant-disable --output_dir tuned\n"
-           "  post-training quantization:  qdqbert tag --model_name_or_path tuned --train_file train.conll "
-           "--validation_file dev.conll \\\n"
+           "  post-training quantization:  qdqbert tag --model_name_or_path tuned --train_file train.conll --validation_file dev.conll \\\n"
            "                                 --do_calib --do_eval --output_dir calibrated\n"
-           "  predictions as entities:     qdqbert tag --model_name_or_path calibrated --test_file "
-           "words.conll "
-           "--do_predict --output_dir out";
+           "  predictions as entities:     qdqbert tag --model_name_or_path calibrated --test_file words.conll --do_predict --output_dir out";
   }
 
   void add_flags(ArgumentParser& parser) override {

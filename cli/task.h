@@ -54,8 +54,8 @@ class Task {
   virtual std::optional<std::filesystem::path> sample_file(const TaskFiles& files, const TaskOptions&) {
     return files.validation;
   }
-  /// Sets labels before the model is made. `in_checkpoint`: whether the checkpoint holds a tensor of this
-  /// name.
+  /// Sets labels before the model is made.
+  /// `in_checkpoint`: whether the checkpoint holds a tensor of this name.
   virtual void configure(io::BertConfig&, const TaskFiles&, const TaskOptions&,
                          const std::function<bool(const std::string&)>& /*in_checkpoint*/) {}
 

@@ -19,8 +19,8 @@ std::optional<std::filesystem::path> label_file(const TaskFiles& files, const Ta
 /// Labels by number as the configuration has them.
 std::vector<std::string> labels_of(const io::BertConfig& config);
 
-/// tasks::choose_labels() of a run, written into `config`. `new_head`: the checkpoint has none, so the data
-/// decide.
+/// tasks::choose_labels() of a run, written into `config`.
+/// `new_head`: the checkpoint has none, so the data decide.
 tasks::LabelMap settle_labels(io::BertConfig& config, const std::vector<std::string>& found,
                               const std::string& data_name, const TaskOptions& options, bool new_head);
 

@@ -18,8 +18,8 @@ void add_model_flags(ArgumentParser& parser, TaskModelOptions& m) {
   parser.add("cache_dir", m.cache_dir, "Hugging Face cache to look names up in");
   parser.add("model_revision", m.model_revision, "branch, tag or commit of a cached name");
   parser.add("random_init", m.random_init,
-             "instead of a checkpoint: random weights and plausible ranges for bert-base, bert-large, "
-             "minilm-l6 or a config.json");
+             "instead of a checkpoint: random weights and plausible ranges for bert-base, "
+             "bert-large, minilm-l6 or a config.json");
   parser.add("ignore_mismatched_sizes", m.ignore_mismatched_sizes,
              "take a checkpoint whose head has other sizes, and begin with a new head");
   for (const char* name : {"use_auth_token", "token"}) parser.refuse(name, kOffline);
@@ -56,14 +56,12 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& r, TaskFileOptions& d
   parser.add("per_device_eval_batch_size", r.per_device_eval_batch_size,
              "features of a batch in calibration and evaluation");
   parser.add("seed", r.seed, "seed of shuffling and of weights that a checkpoint lacks");
-  parser.add(
-      "device", r.device,
-      "auto: a GPU when there is one, else the CPU; cpu; cuda or cuda:N. With several processes cuda gives "
-      "each its own");
-  parser.add(
-      "fp16", r.fp16,
-      "products of training, evaluation and prediction in FP16 on a GPU, with a scaled loss; in BF16 on a "
-      "CPU");
+  parser.add("device", r.device,
+             "auto: a GPU when there is one, else the CPU; cpu; cuda or cuda:N. "
+             "With several processes cuda gives each its own");
+  parser.add("fp16", r.fp16,
+             "products of training, evaluation and prediction in FP16 on a GPU, "
+             "with a scaled loss; in BF16 on a CPU");
   parser.add("bf16", r.bf16, "the same in BF16 everywhere");
   parser.add_switch(
       "fp64", r.fp64,
@@ -71,8 +69,8 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& r, TaskFileOptions& d
   parser.add("threads", r.threads, "threads (0: all)");
   parser.add("json", r.json, "write scores and seconds of each phase to this file");
   parser.add_choice("log_level", r.log_level, {std::begin(kLogLevels), std::end(kLogLevels)},
-                    "the least of what is told on standard error; warning leaves out the quantizers that "
-                    "flags switch on or off");
+                    "the least of what is told on standard error; warning leaves out the quantizers "
+                    "that flags switch on or off");
   parser.group("calibration");
   parser.add("calib_file", d.calib_file, what + " to calibrate on (default: the training set)");
   parser.add("calib_shuffle", r.calib_shuffle,
@@ -112,16 +110,15 @@ void add_export_flags(ArgumentParser& parser, TaskExportOptions& e) {
   parser.group("ONNX export");
   parser.add("save_onnx", e.save_onnx, "write model.onnx with explicit Q/DQ nodes");
   parser.add("onnx_file", e.onnx_file, "other name for it (default OUTPUT_DIR/model.onnx)");
-  parser.add(
-      "opset", e.opset,
-      "13 to 17, or 19: the whole graph in half precision, which --fp16 asks for when this is not given "
-      "(otherwise 13)");
+  parser.add("opset", e.opset,
+             "13 to 17, or 19: the whole graph in half precision, which --fp16 asks for when "
+             "this is not given (otherwise 13)");
   parser.add_switch("int8-weights", e.int8_weights,
                     "INT8 weights with DQ nodes in model.onnx.data: a quarter of the size");
   parser.add_switch(
       "trt_attention", e.trt_attention,
-      "scale the query before its Q node; TensorRT fuses attention with and without it, heads of 16, 32 "
-      "and 64 and up to 512 tokens (docs/deploy.md)");
+      "scale the query before its Q node; TensorRT fuses attention with and without it, heads of 16, 32 and "
+      "64 and up to 512 tokens (docs/deploy.md)");
   parser.add_switch("onnx_hidden_states", e.hidden_states,
                     "more outputs: last_hidden_state, and hidden_states.0 (embeddings) to hidden_states.N");
   parser.add_switch("onnx_pooler_output", e.pooler_output, "one more output: pooler_output");

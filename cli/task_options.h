@@ -73,9 +73,9 @@ void add_run_flags(ArgumentParser& parser, TaskRunOptions& options, TaskFileOpti
 void add_quant_flags(ArgumentParser& parser, TaskOptions& options);
 void add_export_flags(ArgumentParser& parser, TaskExportOptions& options);
 
-/// Settles what parse() has read: the calibration method, --calib_no_shuffle, the command line. Throws
-/// UsageError for values that are impossible or contradict each other. `other_work`: the verb has something
-/// else to do.
+/// Settles what parse() has read: the calibration method, --calib_no_shuffle, the command line.
+/// Throws UsageError for values that are impossible or contradict each other.
+/// `other_work`: the verb has something else to do.
 void finish_options(TaskOptions& options, const std::string& verb, const Arguments& arguments,
                     bool other_work);
 

@@ -1,5 +1,5 @@
-// Calibrate, train, evaluate, predict and export, in this order, on one model in memory: the same for every
-// task.
+// Calibrate, train, evaluate, predict and export, in this order,
+// on one model in memory: the same for every task.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -315,9 +315,9 @@ class TaskRun {
     show_quantizers();
     if (!train::has_fixed_ranges(*model_))
       log_warning(
-          "some quantizers have no range: they take it from each batch, so results depend on padding and on "
-          "which {} share a batch; calibrate first (--do_calib), or switch quantization off "
-          "(--quant-disable)",
+          "some quantizers have no range: they take it from each batch, so results depend "
+          "on padding and on which {} share a batch; calibrate first (--do_calib), or switch "
+          "quantization off (--quant-disable)",
           task_.samples());
   }
 

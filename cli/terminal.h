@@ -1,5 +1,5 @@
-// What a person sees while the command works: log lines, and progress as a bar on a terminal or as plain
-// lines elsewhere.
+// What a person sees while the command works: log lines, and progress as a bar on
+// a terminal or as plain lines elsewhere.
 #pragma once
 
 #include <atomic>

@@ -111,9 +111,8 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
     counted *= static_cast<size_t>(output.shape[i]);
   if (output.shape.size() != leading + 1 || counted != rows)
     fail(
-        "[model] {} does not fit the task: it needs a row of values for each {}, output {} of {} texts of {} "
-        "tokens "
-        "has shape {}",
+        "[model] {} does not fit the task: it needs a row of values for each {}, output {} of {} "
+        "texts of {} tokens has shape {}",
         name_, by_token_ ? "token" : "text", output.name, texts.size(), tokens, to_string(output.shape));
   const auto columns = static_cast<size_t>(output.shape.back());
   std::vector<TextOutput> outputs(texts.size());

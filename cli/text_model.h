@@ -34,9 +34,9 @@ class TextModel {
   /// Of a row.
   size_t columns() const { return columns_; }
 
-  /// The same for some tokens of each text, places within it in ascending order; at least one a text. Of
-  /// models that make a score for each word of a vocabulary, nothing else is computed where the session can
-  /// run without padding.
+  /// The same for some tokens of each text, places within it in ascending order; at least one
+  /// a text. Of models that make a score for each word of a vocabulary, nothing else is computed
+  /// where the session can run without padding.
   std::vector<TextOutput> run_tokens(std::span<const text::Encoding* const> texts,
                                      std::span<const std::vector<uint32_t>> tokens,
                                      const std::function<void()>& look) const;

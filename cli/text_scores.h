@@ -16,8 +16,8 @@ std::vector<double> sigmoids(std::span<const float> logits);
 /// Indices of the highest scores, at most `count`, equal ones by index.
 std::vector<size_t> best_first(std::span<const double> scores, size_t count);
 
-/// Names of the model's columns: id2label, or LABEL_0, LABEL_1, ... Throws InputError when config.json names
-/// another number of labels.
+/// Names of the model's columns: id2label, or LABEL_0, LABEL_1, ... Throws InputError when
+/// config.json names another number of labels.
 std::vector<std::string> labels_for(const ModelFacts& facts, const TextModel& model);
 
 }  // namespace qdqbert::cli

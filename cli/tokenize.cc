@@ -101,10 +101,10 @@ int run_tokenize(const Arguments& arguments) {
   int64_t threads = default_threads();
   text::TokenizerOverrides overrides;
   bool lower_case = true, strip_accents = true, split_cjk = true;
-  ArgumentParser parser("tokenize", "VOCAB_OR_DIR [flags]",
-                        "Turns each line of text into one JSON object with `ids`, `tokens` and `offsets` "
-                        "([begin, end) in Unicode\n"
-                        "code points of the line; [CLS] and [SEP] are added with offsets [0, 0]).");
+  ArgumentParser parser(
+      "tokenize", "VOCAB_OR_DIR [flags]",
+      "Turns each line of text into one JSON object with `ids`, `tokens` and `offsets` ([begin, end) in Unicode\n"
+      "code points of the line; [CLS] and [SEP] are added with offsets [0, 0]).");
   parser.add_positional("VOCAB_OR_DIR", source,
                         "a vocab.txt, a tokenizer.json, or a directory with tokenizer files");
   parser.group("input and output");

@@ -54,9 +54,8 @@ std::optional<fs::path> checkpoint_to_resume(const fs::path& output, const Train
         last->string());
   } else if (!holds_only_traces(output)) {
     fail<UsageError>(
-        "[output_dir] {} exists and is not empty, and holds no checkpoint to go on from; give "
-        "--overwrite_output_dir "
-        "to write into it all the same",
+        "[output_dir] {} exists and is not empty, and holds no checkpoint to go on from; "
+        "give --overwrite_output_dir to write into it all the same",
         output.string());
   } else if (!fs::is_empty(output)) {
     log_info("{}: an earlier run ended before its first checkpoint; training begins anew", output.string());
@@ -82,10 +81,9 @@ void prepare_model(model::PreTrainedModel& model, const TrainingFlags& flags) {
   if (quantizing == 0) return;
   if (without == quantizing) {
     log_warning(
-        "none of the {} quantizers has a range: training adapts to ranges that move with every batch, and "
-        "another "
-        "batch will get others; calibrate the model first (--do_calib), or switch quantization off "
-        "(--quant-disable)",
+        "none of the {} quantizers has a range: training adapts to ranges that move with every batch, "
+        "and another batch will get others; calibrate the model first (--do_calib), or switch "
+        "quantization off (--quant-disable)",
         quantizing);
   } else if (without > 0) {
     log_warning("{} of {} quantizers have no range, the first is {}: the directory is not fully calibrated",
@@ -95,8 +93,7 @@ void prepare_model(model::PreTrainedModel& model, const TrainingFlags& flags) {
   if (flags.learning_rate > kLargest)
     log_warning(
         "--learning_rate {} is one for fine-tuning from a pre-trained model; quantization-aware training "
-        "with fixed "
-        "ranges usually wants 1e-6 to {}",
+        "with fixed ranges usually wants 1e-6 to {}",
         flags.learning_rate, kLargest);
 }
 

@@ -1,5 +1,5 @@
-// What every verb does around a training run: where it begins, what is looked at first, what is written at
-// the end.
+// What every verb does around a training run: where it begins, what is looked
+// at first, what is written at the end.
 #pragma once
 
 #include <filesystem>
@@ -26,8 +26,8 @@ inline constexpr const char *kReportFile = "training_report.html", *kEventsFolde
 std::optional<std::filesystem::path> checkpoint_to_resume(const std::filesystem::path& output,
                                                           const TrainingFlags& flags, bool overwrite);
 
-/// Applies --freeze and warns about what rarely ends well: quantizers without ranges, a learning rate for
-/// fine-tuning under quantization.
+/// Applies --freeze and warns about what rarely ends well: quantizers without ranges, a learning
+/// rate for fine-tuning under quantization.
 void prepare_model(model::PreTrainedModel& model, const TrainingFlags& flags);
 
 /// A loss that follows --teacher, nullptr without it; keeps the teacher alive. Throws UsageError for a

@@ -24,13 +24,13 @@ constexpr int kReaderGone = 128 + SIGPIPE;
 
 void print_help(std::span<const Verb> verbs) {
   fmt::print(
-      "qdqbert {}: from a BERT checkpoint to a fast, trustworthy INT8 model.\n\nusage: qdqbert VERB "
-      "[flags]\n\n",
+      "qdqbert {}: from a BERT checkpoint to a fast, trustworthy INT8 model.\n\n"
+      "usage: qdqbert VERB [flags]\n\n",
       kVersion);
   for (const Verb& verb : verbs) fmt::print("  {:<13} {}\n", verb.name, verb.summary);
   fmt::print(
-      "\n`qdqbert VERB --help` explains the flags of a verb. Exit codes: 0 done, 2 bad usage or input, 1 "
-      "anything else.\n");
+      "\n"
+      "`qdqbert VERB --help` explains the flags of a verb. Exit codes: 0 done, 2 bad usage or input, 1 anything else.\n");
 }
 
 /// The training executable: beside this one (build tree), or in libexec of the same prefix (installed).
@@ -49,9 +49,9 @@ int start_training_verb(char** argv) {
   if (executable.empty())
     fail<UsageError>(
         "[{}] this build has no training verbs: it was made without LibTorch (preset engine-only)", argv[1]);
-  // OpenMP threads that wait by spinning make a program many times slower as soon as anything else runs on
-  // the machine (measured: 7 times with two threads on two busy cores); sleeping costs nothing on a quiet
-  // one.
+  // OpenMP threads that wait by spinning make a program many times slower as soon as anything
+  // else runs on the machine (measured: 7 times with two threads on two busy cores);
+  // sleeping costs nothing on a quiet one.
   ::setenv("OMP_WAIT_POLICY", "passive", 0);
   ::execv(executable.c_str(), argv);
   fail<SystemError>("[{}] cannot start {}: {}", argv[1], executable.string(), std::strerror(errno));

@@ -19,8 +19,8 @@ struct Verb {
   int (*run)(const Arguments& arguments);
 };
 
-/// Dispatches argv[1]. Exceptions become one line on stderr and exit code 2 (bad usage or input) or 1
-/// (anything else).
+/// Dispatches argv[1]. Exceptions become one line on stderr and exit code 2
+/// (bad usage or input) or 1 (anything else).
 int run_main(std::span<const Verb> verbs, int argc, char** argv);
 
 int run_tokenize(const Arguments& arguments);

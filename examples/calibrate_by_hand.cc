@@ -1,5 +1,5 @@
-// Calibration without the command: switch the input quantizers to collecting, run the model, load the ranges,
-// quantize, export.
+// Calibration without the command: switch the input quantizers to collecting,
+// run the model, load the ranges, quantize, export.
 //   example_calibrate_by_hand MODEL_DIRECTORY FILE.onnx
 #include <algorithm>
 #include <cstdio>

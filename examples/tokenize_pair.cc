@@ -1,5 +1,5 @@
-// A question and a context as model inputs: identifiers, token types, and where each token stands in its
-// text.
+// A question and a context as model inputs: identifiers, token types,
+// and where each token stands in its text.
 //   example_tokenize_pair DIRECTORY_OR_VOCABULARY
 #include <cstdio>
 

@@ -1,8 +1,10 @@
 // Seconds of a fake-quantized and of a float forward pass, ours beside the original's operator sequence
-// (eager_model.h) in the same process, turn by turn; medians. The outputs are compared before anything is
-// timed. usage: model_benchmark [--shape minilm-l6 | --model DIRECTORY] [--batch 8] [--length 384] [--threads
-// 2]
-// [--rounds 5] [--json FILE]
+// (eager_model.h) in the same process, turn by turn; medians. Outputs are compared before
+// anything is timed.
+//
+//   model_benchmark [--shape minilm-l6 | --model DIRECTORY] [--batch 8] [--length 384] [--threads 2]
+//                   [--rounds 5] [--json FILE]
+//
 // With --serve 1 another program sets the pace (compare_with_pytorch.py): a line "forward [FILE]" on standard
 // input runs one fake-quantized pass and writes the start logits to FILE, "calibrate N" collects N batches
 // for percentile 99.999 and computes the ranges; each is answered by its seconds.
@@ -146,8 +148,7 @@ int run(const Flags& flags) {
   for (int64_t round = 0; round < number("--rounds"); ++round) float_times.push_back(seconds_of(ours));
   const double our = median(our_times), peer = median(eager_times);
   std::printf(
-      "fake-quantized %.3f s, original's operators %.3f s: %.1f times as fast; float %.3f s; outputs differ "
-      "by %.4f\n",
+      "fake-quantized %.3f s, original's operators %.3f s: %.1f times as fast; float %.3f s; outputs differ by %.4f\n",
       our, peer, peer / our, median(float_times), difference);
   if (!flags.at("--json").empty()) {
     const Json result = {{"shape", flags.at("--shape")},

@@ -1,8 +1,10 @@
 // Seconds of one training step (forward, loss, backward, clipping, AdamW) of a question answering model,
-// dropout on. usage: train_step [--model DIRECTORY | --shape minilm-l6] [--mode qat|float] [--bf16 0|1]
-// [--batch 32]
-// [--dropout 0.1] [--length 176] [--threads 2] [--steps 5] [--checkpointing 0|1] [--device cpu|cuda[:N]]
-// [--serve 1]
+// dropout on.
+//
+//   train_step [--model DIRECTORY | --shape minilm-l6] [--mode qat|float] [--bf16 0|1] [--batch 32]
+//              [--dropout 0.1] [--length 176] [--threads 2] [--steps 5] [--checkpointing 0|1]
+//              [--device cpu|cuda[:N]] [--serve 1]
+//
 // With --serve 1 another program sets the pace (train_step_with_pytorch.py): each line on standard input runs
 // one step and is answered by its seconds, its loss and the largest resident size so far in MiB; on a GPU the
 // most of its memory that tensors held.

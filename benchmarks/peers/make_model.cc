@@ -3,8 +3,7 @@
 // quantizer saturates or starves, so that outputs of different engines can be compared.
 //
 //   make_model --output FILE [--layers 12 --hidden 768 --heads 12 --intermediate 3072 --vocabulary 30522]
-//   [--labels N]
-//              [--form qdq|int8-weights|float]
+//              [--labels N] [--form qdq|int8-weights|float]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -45,8 +44,8 @@ class RandomModel {
  public:
   explicit RandomModel(const Options& options) : options_(options) {
     const int64_t hidden = options.hidden;
-    // A linear layer with this deviation over the square root of its inputs gives outputs of this deviation
-    // for normalised inputs.
+    // A linear layer with this deviation over the square root of its inputs gives outputs
+    // of this deviation for normalised inputs.
     constexpr float kPeaked = 1.4f;  // scores of deviation 2: attention that looks at some tokens
     constexpr float kPlain = 0.55f;
     add("bert.embeddings.word_embeddings.weight", {options.vocabulary, hidden}, 1.0f);

@@ -1,8 +1,7 @@
 // Prints the number of tokens of every feature of a SQuAD file, one a line: what a model meets in real life.
 //
 //   squad_lengths DATA VOCABULARY [MAX_LENGTH STRIDE]
-//   squad_lengths DATA VOCABULARY texts                  each question and each paragraph as a text, cut at
-//   384 tokens
+//   squad_lengths DATA VOCABULARY texts      each question and each paragraph as a text, cut at 384 tokens
 #include <algorithm>
 #include <cstdio>
 #include <set>

@@ -30,8 +30,8 @@ double peak_megabytes() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-/// Every row once into a buffer of its thread; returns the sum of all input ids so that the work is not left
-/// out.
+/// Every row once into a buffer of its thread;
+/// returns the sum of all input ids so that the work is not left out.
 int64_t write_rows(const tasks::SquadFeatures& features, int threads) {
   constexpr size_t kGrain = 256;
   std::vector<int64_t> sums((features.size() + kGrain - 1) / kGrain);

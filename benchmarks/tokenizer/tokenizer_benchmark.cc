@@ -86,9 +86,7 @@ int run(int argc, char** argv) {
   }
   if (vocabulary.empty() || data.empty()) {
     std::fputs(
-        "usage: tokenizer_benchmark --vocab VOCAB --data SQUAD.json[.gz] [--lower 0|1] [--rounds N] "
-        "[--threads N]"
-        " [--ids FILE]\n",
+        "usage: tokenizer_benchmark --vocab VOCAB --data SQUAD.json[.gz] [--lower 0|1] [--rounds N] [--threads N] [--ids FILE]\n",
         stderr);
     return 2;
   }

@@ -1,5 +1,5 @@
-// What this processor and operating system can run. One file a processor: cpu_features_x86.cc,
-// cpu_features_arm64.cc.
+// What this processor and operating system can run. One file a processor:
+// cpu_features_x86.cc, cpu_features_arm64.cc.
 #pragma once
 
 #include <optional>
@@ -23,8 +23,8 @@ struct CpuFeatures {
   bool avx512_bf16 = false;
 };
 
-/// Detected once; asks the operating system for AMX tile permission. On arm64 all false: its kernels are the
-/// scalar reference.
+/// Detected once; asks the operating system for AMX tile permission.
+/// On arm64 all false: its kernels are the scalar reference.
 const CpuFeatures& cpu_features();
 
 bool supports(Isa isa);
@@ -32,8 +32,8 @@ bool supports(Isa isa);
 /// Tells the processor that this thread is waiting in a loop.
 void pause_spinning();
 
-/// The best supported ISA, or the one named by QDQBERT_ISA. Throws UsageError when that name is unknown or
-/// not supported here.
+/// The best supported ISA, or the one named by QDQBERT_ISA. Throws UsageError when that
+/// name is unknown or not supported here.
 Isa preferred_isa();
 
 }  // namespace qdqbert

@@ -73,8 +73,8 @@ uint16_t float_to_half(float value) {
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
   if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7c00u);
   if (magnitude < 0x38800000u) {
-    // Adding 0.5 aligns the half subnormal grid (2^-24) with the float32 grid at 0.5, so the FPU rounds to
-    // even.
+    // Adding 0.5 aligns the half subnormal grid (2^-24) with the float32 grid
+    // at 0.5, so the FPU rounds to even.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x3f000000u));
   }

@@ -9,8 +9,8 @@
 
 namespace qdqbert {
 
-/// Content of a file; throws SystemError when it cannot be read and InputError when it is larger than `limit`
-/// bytes.
+/// Content of a file; throws SystemError when it cannot be read and InputError
+/// when it is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, size_t limit = size_t{1} << 33);
 
 /// Content of a file, decompressed when its name ends in ".gz" (see gzip.h for the bomb limit).

@@ -32,8 +32,8 @@ Position position_of(std::string_view text, size_t byte) {
   return at;
 }
 
-/// Refuses nesting that would exhaust the stack of anything recursive, and quotes Python's bare non-finite
-/// numbers.
+/// Refuses nesting that would exhaust the stack of anything recursive,
+/// and quotes Python's bare non-finite numbers.
 std::string prepare(std::string_view text, std::string_view name, bool& changed) {
   std::string out;
   int depth = 0;

@@ -30,8 +30,8 @@ void log_warning(fmt::format_string<Args...> format, Args&&... args) {
   log(LogLevel::kWarning, fmt::format(format, std::forward<Args>(args)...));
 }
 
-/// Long work reports here: `done` of `total` units (total 0: unknown) of the phase `what`. May throw to stop
-/// the work.
+/// Long work reports here: `done` of `total` units (total 0: unknown)
+/// of the phase `what`. May throw to stop the work.
 using ProgressSink = std::function<void(std::string_view what, int64_t done, int64_t total)>;
 
 }  // namespace qdqbert

@@ -8,8 +8,8 @@
 
 namespace qdqbert {
 
-/// Shared by everything that holds views into it; unmapped when the last holder goes. An empty file has an
-/// empty span.
+/// Shared by everything that holds views into it; unmapped when the last holder goes.
+/// An empty file has an empty span.
 class MappedFile {
  public:
   /// Throws SystemError when the path is no readable regular file.

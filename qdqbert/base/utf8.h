@@ -9,8 +9,8 @@
 
 namespace qdqbert {
 
-/// Position of the first byte that is not part of well-formed UTF-8 (overlong forms and surrogates are not),
-/// or npos.
+/// Position of the first byte that is not part of well-formed UTF-8 (overlong
+/// forms and surrogates are not), or npos.
 size_t find_invalid_utf8(std::string_view text);
 
 /// Decodes well-formed UTF-8; ill-formed bytes become U+FFFD one by one.
@@ -21,8 +21,8 @@ std::string encode_utf8(const char32_t* code_points, size_t count);
 /// Number of code points of well-formed UTF-8.
 size_t count_code_points(std::string_view text);
 
-/// Maps code point indices to byte offsets of one text: offset(i) for i in [0, size()]. Constant time; ASCII
-/// texts hold no table.
+/// Maps code point indices to byte offsets of one text: offset(i) for i in [0, size()].
+/// Constant time; ASCII texts hold no table.
 class CodePointIndex {
  public:
   explicit CodePointIndex(std::string_view text);

@@ -1,5 +1,5 @@
-// The float control word, as the bit promise needs it: MXCSR (float_control_x86.cc), FPCR
-// (float_control_arm64.cc).
+// The float control word, as the bit promise needs it: MXCSR (float_control_x86.cc),
+// FPCR (float_control_arm64.cc).
 #pragma once
 
 #include <cstdint>

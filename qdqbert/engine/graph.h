@@ -103,8 +103,8 @@ struct GraphIndex {
 /// Drops nodes whose outputs nobody reads, and values that no node names any more (renumbering the rest).
 void remove_unused(Graph& graph);
 
-/// One line a node, `out = Op(in, in) {attribute=value}`, constants as name<F32[3, 4]>; for tests and
-/// inspect.
+/// One line a node, `out = Op(in, in) {attribute=value}`,
+/// constants as name<F32[3, 4]>; for tests and inspect.
 std::string to_text(const Graph& graph);
 
 }  // namespace qdqbert::engine

@@ -26,8 +26,8 @@ constexpr uint32_t kEntryKey = 1, kEntryValue = 2;
 /// Copies give back the pages that they were read from after this many bytes.
 constexpr size_t kReleaseEvery = size_t{16} << 20;
 
-/// Bytes that the elements need. Sizes of 0 are left out of the product, so that the strides of empty tensors
-/// do not overflow either.
+/// Bytes that the elements need. Sizes of 0 are left out of the product, so that the strides
+/// of empty tensors do not overflow either.
 uint64_t checked_bytes(const Shape& shape, DType dtype, const std::string& what) {
   constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;  // elements have at most 8 bytes
   int64_t count = 1;

@@ -1,5 +1,5 @@
-// TensorProto messages as tensors: views where the elements lie in the file, or beside it, as they are
-// needed.
+// TensorProto messages as tensors: views where the elements lie in the file,
+// or beside it, as they are needed.
 #pragma once
 
 #include <filesystem>

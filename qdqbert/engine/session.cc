@@ -311,9 +311,8 @@ std::vector<Output> Session::run(const PackedTexts& texts, std::span<TextCache* 
                                  Profile* profile) const {
   if (!keeps_cache())
     fail(
-        "[session] texts are continued by models in which no token sees a later one, with integer kernels; "
-        "this is "
-        "none");
+        "[session] texts are continued by models in which no token sees a later one, "
+        "with integer kernels; this is none");
   const PackedBatch packed = pack_batch(*state_->plan, texts, caches);
   std::vector<Output> outputs =
       state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);

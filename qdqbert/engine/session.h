@@ -1,7 +1,7 @@
 // Answers from an ONNX file: load once, run from many threads.
 //
-// Letters: B texts of a batch, S positions of the padded batch, T tokens of a packed batch (T = sum of
-// lengths).
+// Letters: B texts of a batch, S positions of the padded batch,
+// T tokens of a packed batch (T = sum of lengths).
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ struct SessionOptions {
   /// Default: preferred_isa(). Where its kernels do not give the reference's bits on this machine, the best
   /// below it; see Session::left_out().
   std::optional<Isa> isa;
-  /// Masks other than 0/1 rows of ones are accepted and the graph runs unpacked, with the file's own
-  /// semantics.
+  /// Masks other than 0/1 rows of ones are accepted and the graph runs unpacked,
+  /// with the file's own semantics.
   bool general_mask = false;
 };
 
@@ -55,8 +55,8 @@ struct PackedTexts {
   std::span<const int32_t> input_ids, token_type_ids;  ///< [T]; empty types: all zero
   std::span<const uint32_t> offsets;                   ///< [B + 1], ascending, the first is 0
   size_t choices = 0;                                  ///< multiple choice only
-  /// Of a model with cross-attention: rows [U][H], of which text b reads [encoder_offsets[b],
-  /// encoder_offsets[b + 1]).
+  /// Of a model with cross-attention: rows [U][H], of which text b reads
+  /// [encoder_offsets[b], encoder_offsets[b + 1]).
   std::span<const float> encoder_hidden_states = {};
   std::span<const uint32_t> encoder_offsets = {};
   /// Of a language model: tokens [0, T), ascending, of which the logits are wanted; empty: all. Outputs over
@@ -98,8 +98,8 @@ struct PlanStep {
   std::string kind;    ///< "linear int8", "attention int8", "layernorm", ...
   std::string kernel;  ///< "avx512vnni", "oneDNN f32", "reference", ...
   std::string note;    ///< why not a better one; empty when nothing is to be said
-  /// Multiply-adds times two: `per_token` for each token, `per_pair` for each (query, key) pair of a text,
-  /// `per_text` for each text.
+  /// Multiply-adds times two: `per_token` for each token, `per_pair` for each (query, key)
+  /// pair of a text, `per_text` for each text.
   double operations_per_token = 0, operations_per_pair = 0, operations_per_text = 0;
 };
 
@@ -130,8 +130,8 @@ class Session {
   std::vector<Output> run(const PackedTexts& texts, std::span<TextCache* const> caches,
                           Profile* profile = nullptr) const;
 
-  /// Whether every token of the model sees only those before it, by integer kernels: so that texts can be
-  /// continued.
+  /// Whether every token of the model sees only those before it,
+  /// by integer kernels: so that texts can be continued.
   bool keeps_cache() const;
   /// Columns of encoder_hidden_states; 0 for models without cross-attention.
   size_t encoder_width() const;

@@ -13,8 +13,8 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// About 50 microseconds: longer than the gap between two steps of one request, short enough not to burn a
-/// core between requests.
+/// About 50 microseconds: longer than the gap between two steps of one request,
+/// short enough not to burn a core between requests.
 constexpr int kSpins = 1500;
 
 /// Parts of the gate: the lower half counts the workers inside, then one bit, then the number of the job.

@@ -19,8 +19,8 @@ constexpr std::array<std::pair<ProblemType, std::string_view>, 3> kProblemTypes 
     {ProblemType::kMultiLabel, "multi_label_classification"},
 }};
 
-/// Fields of the original's base class that are not members of BertConfig, with their defaults: written only
-/// when they differ.
+/// Fields of the original's base class that are not members of BertConfig, with their
+/// defaults: written only when they differ.
 const Json& inherited_defaults() {
   static const Json defaults = {{"_name_or_path", ""},
                                 {"bad_words_ids", nullptr},

@@ -1,5 +1,5 @@
-// config.json of a `bert` or `qdqbert` checkpoint: read with the original's defaults and rules, written in
-// its form.
+// config.json of a `bert` or `qdqbert` checkpoint: read with the original's
+// defaults and rules, written in its form.
 #pragma once
 
 #include <cstdint>
@@ -80,10 +80,10 @@ struct BertConfig {
   PositionEmbedding position_embedding() const;
   bool use_return_dict() const { return return_dict && !torchscript; }
 
-  /// Throws InputError with one sentence for sizes that are zero, negative or absurd, heads that do not
-  /// divide the hidden size (allowed by the original when an `embedding_size` is present), probabilities
-  /// outside [0, 1], a pad token outside the vocabulary, cross-attention without is_decoder, pruned heads
-  /// that do not exist.
+  /// Throws InputError with one sentence for sizes that are zero, negative or absurd, heads that do
+  /// not divide the hidden size (allowed by the original when an `embedding_size` is present),
+  /// probabilities outside [0, 1], a pad token outside the vocabulary, cross-attention without
+  /// is_decoder, pruned heads that do not exist.
   void validate() const;
 };
 

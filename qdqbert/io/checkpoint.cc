@@ -95,8 +95,8 @@ fs::path weight_file_in(const fs::path& directory) {
   for (const char* name : {"tf_model.h5", "model.ckpt.index", "bert_model.ckpt.index", "flax_model.msgpack"})
     if (fs::exists(directory / name))
       refuse(
-          "[checkpoint] {} holds only {}: TensorFlow and Flax checkpoints are not read; convert it to "
-          "model.safetensors",
+          "[checkpoint] {} holds only {}: TensorFlow and Flax checkpoints are not read; "
+          "convert it to model.safetensors",
           directory.string(), name);
   refuse("[checkpoint] {} has neither model.safetensors nor pytorch_model.bin, nor the index file of one",
          directory.string());

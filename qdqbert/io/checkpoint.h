@@ -1,5 +1,5 @@
-// Checkpoint directories as Hugging Face lays them out: one weight file or several shards beside a
-// config.json.
+// Checkpoint directories as Hugging Face lays them out: one weight file or
+// several shards beside a config.json.
 #pragma once
 
 #include <filesystem>
@@ -19,13 +19,13 @@ namespace qdqbert::io {
 /// pytorch_model.bin or pytorch_model.bin.index.json, the first there is.
 std::optional<std::filesystem::path> find_weight_file(const std::filesystem::path& directory);
 
-/// All tensors of a checkpoint under the names of its files. Copies share the mappings, which live as long as
-/// a copy does.
+/// All tensors of a checkpoint under the names of its files. Copies share the mappings,
+/// which live as long as a copy does.
 class Checkpoint {
  public:
-  /// `path` is a weight file, an index file, or a directory that find_weight_file() looks into. Throws
-  /// InputError when nothing is found, a shard is absent or wrong, or the format is one that is not read
-  /// (TensorFlow, Flax).
+  /// `path` is a weight file, an index file, or a directory that find_weight_file() looks into.
+  /// Throws InputError when nothing is found, a shard is absent or wrong, or the format is
+  /// one that is not read (TensorFlow, Flax).
   static Checkpoint open(const std::filesystem::path& path);
 
   const std::vector<NamedTensor>& tensors() const { return set_.tensors(); }

@@ -88,8 +88,7 @@ fs::path resolve_model(const std::string& name_or_path, const std::string& revis
          name_or_path, revision);
   fail(
       "[model] there is no directory {}, and the Hugging Face cache {} does not have a model of that name; "
-      "download it with "
-      "`huggingface-cli download {}` or pass a directory",
+      "download it with `huggingface-cli download {}` or pass a directory",
       name_or_path, cache.string(), name_or_path);
 }
 
@@ -119,8 +118,7 @@ DatasetFiles find_dataset(const std::string& name, const std::vector<fs::path>& 
   if (!version)
     fail<UsageError>(
         "[data] the data set \"{}\" is unknown: known are squad and squad_v2; pass other data as a file "
-        "(--train_file, "
-        "--validation_file)",
+        "(--train_file, --validation_file)",
         name);
   DatasetFiles files;
   files.name_ = name;

@@ -8,8 +8,8 @@
 
 namespace qdqbert::io {
 
-/// The Hugging Face cache: HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else HF_HOME/hub, else
-/// XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub.
+/// The Hugging Face cache: HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else HF_HOME/hub,
+/// else XDG_CACHE_HOME/huggingface/hub, else ~/.cache/huggingface/hub.
 std::filesystem::path hub_cache_directory();
 
 /// A directory or file that exists is returned as it is. Otherwise `name_or_path` is a model name

@@ -93,9 +93,8 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
     const std::string name = modern_name(file_name);
     if (head.count(name))
       refuse(
-          "[load] the checkpoint has \"{}\" of the head, but its other names lack the prefix \"{}\": it was "
-          "not saved by "
-          "{}",
+          "[load] the checkpoint has \"{}\" of the head, but its other names lack the prefix "
+          "\"{}\": it was not saved by {}",
           name, kBaseDot, model.class_name);
     if (const auto range = ranges.find(name); range != ranges.end()) {
       plan.matches.push_back({range->second, file_name, tensor});
@@ -145,8 +144,8 @@ std::vector<std::string> warnings(const LoadReport& report, std::string_view cla
   std::vector<std::string> lines;
   if (!report.unexpected.empty())
     lines.push_back(fmt::format(
-        "Some weights of the model checkpoint at {} were not used when initializing {}: {}. This is "
-        "normal when the checkpoint comes from another task, and a fault when it should be the same.",
+        "Some weights of the model checkpoint at {} were not used when initializing {}: {}. This is normal "
+        "when the checkpoint comes from another task, and a fault when it should be the same.",
         where, class_name, quoted_list(report.unexpected)));
   if (!report.missing.empty())
     lines.push_back(
@@ -160,9 +159,8 @@ std::vector<std::string> warnings(const LoadReport& report, std::string_view cla
           fmt::format("{}{}: {} in the checkpoint, {} in the model", list.empty() ? "" : "; ", mismatch.name,
                       to_string(mismatch.checkpoint_shape), to_string(mismatch.model_shape));
     lines.push_back(fmt::format(
-        "Some weights of {} were not initialized from the model checkpoint at {} and are newly "
-        "initialized because the shapes did not match: {}. Train the model before relying on what it "
-        "predicts.",
+        "Some weights of {} were not initialized from the model checkpoint at {} and are newly initialized "
+        "because the shapes did not match: {}. Train the model before relying on what it predicts.",
         class_name, where, list));
   }
   return lines;

@@ -23,8 +23,8 @@ struct ModelNames {
   /// Paths of the quantizers, whose `<path>._amax` is loaded when the checkpoint has it, e.g.
   /// "bert.encoder.layer.0.attention.self.query._input_quantizer".
   std::vector<std::string> quantizers;
-  /// Groups of names that share one tensor: a group is missing only when none of its names is in the
-  /// checkpoint.
+  /// Groups of names that share one tensor: a group is missing only when none
+  /// of its names is in the checkpoint.
   std::vector<std::vector<std::string>> tied;
 };
 
@@ -62,8 +62,8 @@ std::string modern_name(const std::string& name);
 LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& model,
                    bool ignore_mismatched_sizes = false);
 
-/// The warnings that the original would give about the report, one string each. `where` is the checkpoint's
-/// path or name.
+/// The warnings that the original would give about the report, one string each.
+/// `where` is the checkpoint's path or name.
 std::vector<std::string> warnings(const LoadReport& report, std::string_view class_name,
                                   std::string_view where);
 

@@ -36,8 +36,8 @@ struct Entry {
   std::vector<uint64_t> range;
 };
 
-/// Receives the header's JSON event by event: exactly two levels deep, no key twice, which a JSON tree would
-/// hide.
+/// Receives the header's JSON event by event: exactly two levels deep,
+/// no key twice, which a JSON tree would hide.
 class HeaderReader {
  public:
   using number_integer_t = nlohmann::json::number_integer_t;

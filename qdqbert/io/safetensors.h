@@ -18,8 +18,8 @@ namespace qdqbert::io {
 /// String pairs of the header's `__metadata__`, in file order.
 using Metadata = std::vector<std::pair<std::string, std::string>>;
 
-/// A read-only file. Tensors are views into the mapped pages and stay valid while any copy of this object
-/// lives.
+/// A read-only file. Tensors are views into the mapped pages and stay valid
+/// while any copy of this object lives.
 class SafetensorsFile {
  public:
   /// Maps and validates `path`. Throws InputError naming the path when the file is not a well-formed

@@ -25,8 +25,8 @@ void refuse_other_formats(std::span<const std::byte> bytes, const std::string& n
   constexpr std::string_view kLegacy("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
   if (starts_with(bytes, kLegacy))
     refuse(
-        "[pickle] {} is in the format of PyTorch before 1.6, which is not read; load and save it with a "
-        "current PyTorch",
+        "[pickle] {} is in the format of PyTorch before 1.6, which is not read; "
+        "load and save it with a current PyTorch",
         name);
   if (bytes.size() > 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0)
     refuse("[pickle] {} is a tar archive, the format of PyTorch before 0.2, which is not read", name);
@@ -53,8 +53,8 @@ class Window {
     const int64_t numel = tensor.storage.numel;
     if (overflow || (count_ > 0 ? last >= numel : tensor.offset > numel))
       refuse(
-          "[pickle] {}: the tensor \"{}\" of shape {}, strides {} and offset {} reaches past its storage of "
-          "{} elements",
+          "[pickle] {}: the tensor \"{}\" of shape {}, strides {} and offset {} reaches "
+          "past its storage of {} elements",
           file, name, to_string(tensor.shape), to_string(tensor.strides), tensor.offset, numel);
   }
 
@@ -155,8 +155,8 @@ TensorSet parse_torch_pickle(std::span<const std::byte> bytes, const std::string
       view.data = data.subspan(static_cast<size_t>(tensor.offset) * element,
                                static_cast<size_t>(window.count()) * element);
     } else if (window.count() > 0) {
-      // Strides of zero make a large tensor of few bytes; what they may take together is bounded like
-      // inflating.
+      // Strides of zero make a large tensor of few bytes;
+      // what they may take together is bounded like inflating.
       if (__builtin_add_overflow(copied, static_cast<uint64_t>(window.count()), &copied) ||
           copied > limit / element)
         refuse("[pickle] {}: the tensor \"{}\" of shape {} expands the file beyond {} bytes", name,

@@ -1,6 +1,6 @@
-// A pickle machine restricted to what a dictionary of tensors needs. Values live in one arena and refer to
-// each other by number: no recursion, so a file cannot exhaust the stack, and memory stays proportional to
-// the file.
+// A pickle machine restricted to what a dictionary of tensors needs. Values live in one arena
+// and refer to each other by number: no recursion, so a file cannot exhaust the stack,
+// and memory stays proportional to the file.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +31,9 @@ struct PickledTensor {
   Shape strides;
 };
 
-/// The named tensors of a pickled dictionary, in its order. Throws InputError naming `name` for anything
-/// else; a global that is not on the list of plain tensor parts is refused by its name before anything is
-/// done with it.
+/// The named tensors of a pickled dictionary, in its order. Throws InputError naming `name`
+/// for anything else; a global that is not on the list of plain tensor parts is refused by
+/// its name before anything is done with it.
 std::vector<std::pair<std::string, PickledTensor>> unpickle_state_dict(std::span<const std::byte> pickle,
                                                                        const std::string& name);
 

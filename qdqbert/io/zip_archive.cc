@@ -140,8 +140,8 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> bytes, std::string name)
     if (flags & 1) refuse("[zip] {}: the entry \"{}\" is encrypted", archive.name_, entry.name);
     if (method != 0 && method != 8)
       refuse(
-          "[zip] {}: the entry \"{}\" uses the compression method {}; only stored and deflated entries are "
-          "read",
+          "[zip] {}: the entry \"{}\" uses the compression method {}; "
+          "only stored and deflated entries are read",
           archive.name_, entry.name, method);
     entry.deflated = method == 8;
     entry.size = size;
@@ -162,8 +162,8 @@ ZipArchive ZipArchive::parse(std::span<const std::byte> bytes, std::string name)
     if (packed_size > 0) ranges.emplace_back(local, begin + packed_size);
     if (__builtin_add_overflow(total, size, &total) || total > expansion_limit(bytes.size()))
       refuse(
-          "[zip] {}: the entries up to \"{}\" expand to {} bytes from an archive of {}: refused as a zip "
-          "bomb",
+          "[zip] {}: the entries up to \"{}\" expand to {} bytes from an archive of {}: "
+          "refused as a zip bomb",
           archive.name_, entry.name, total, bytes.size());
     archive.entries_.push_back(std::move(entry));
   }
@@ -183,8 +183,8 @@ const ZipEntry* ZipArchive::find(std::string_view name) const {
 ZipContent ZipArchive::read(const ZipEntry& entry) const {
   ZipContent content{entry.packed, nullptr};
   if (entry.deflated) {
-    // Deflate cannot expand more than 1032-fold, so a larger claim is false and nothing needs to be allocated
-    // for it.
+    // Deflate cannot expand more than 1032-fold, so a larger claim is false and
+    // nothing needs to be allocated for it.
     if (entry.size / 1032 > entry.packed.size())
       refuse("[zip] {}: the entry \"{}\" states {} bytes, more than its {} can expand to", name_, entry.name,
              entry.size, entry.packed.size());

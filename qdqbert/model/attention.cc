@@ -98,8 +98,8 @@ at::Tensor SelfAttention::split(const at::Tensor& x) const {
   return x.view({x.size(0), x.size(1), heads_, head_size_}).transpose(1, 2);
 }
 
-// One range for the whole tensor does not see the layout, so the contiguous form before the transposition
-// serves.
+// One range for the whole tensor does not see the layout, so the contiguous
+// form before the transposition serves.
 at::Tensor SelfAttention::quantize_split(nn::TensorQuantizer& quantizer, const at::Tensor& x,
                                          const LayerContext& context, bool may_overwrite,
                                          bool transposed) const {
@@ -120,8 +120,8 @@ at::Tensor SelfAttention::relative_scores(const at::Tensor& q, const at::Tensor&
   const bool original = context.original_relative_distances;
   if (original && queries != 1 && queries != keys) {
     fail(
-        "[attention] the original's relative distances need as many keys as queries, got {} keys for {} "
-        "queries",
+        "[attention] the original's relative distances need as many keys as queries, "
+        "got {} keys for {} queries",
         keys, queries);
   }
   const int64_t first = original ? 0 : context.first_position, length = std::max(first + queries, keys);

@@ -44,8 +44,8 @@ struct SelfAttentionOutput {
   LayerCache present;        ///< key, value
 };
 
-/// attention.self: `query`, `key`, `value`, the four matmul quantizers, and `distance_embedding` for relative
-/// positions.
+/// attention.self: `query`, `key`, `value`, the four matmul quantizers,
+/// and `distance_embedding` for relative positions.
 class SelfAttention : public torch::nn::Module {
  public:
   SelfAttention(const io::BertConfig& config, const nn::QuantDefaults& defaults);
@@ -112,8 +112,8 @@ class Attention : public torch::nn::Module {
   AttentionOutput forward(const at::Tensor& hidden, const at::Tensor& mask, const at::Tensor& head_mask,
                           const at::Tensor& encoder_states, const LayerCache& past,
                           const LayerContext& context);
-  /// Removes heads (numbers before any pruning); quantizers and their ranges stay. Heads removed before are
-  /// ignored.
+  /// Removes heads (numbers before any pruning); quantizers and their ranges stay.
+  /// Heads removed before are ignored.
   void prune_heads(const std::set<int64_t>& heads);
 
   std::shared_ptr<SelfAttention> self;

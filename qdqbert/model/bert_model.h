@@ -64,15 +64,15 @@ class PreTrainedModel : public torch::nn::Module {
   /// Removes heads by layer, in the numbering before any pruning; config().pruned_heads grows. Quantizers and
   /// ranges stay. Throws InputError for a layer or head that does not exist.
   void prune_heads(const std::map<int64_t, std::set<int64_t>>& heads);
-  /// New word embeddings with `rows` rows (rounded up to `multiple_of` when positive), the first ones copied,
-  /// new ones normal from `seed`; the padding index is dropped and config().vocab_size follows. Equal size:
-  /// nothing happens.
+  /// New word embeddings with `rows` rows (rounded up to `multiple_of` when positive), the first
+  /// ones copied, new ones normal from `seed`; the padding index is dropped and config().vocab_size
+  /// follows. Equal size: nothing happens.
   void resize_token_embeddings(int64_t rows, int64_t multiple_of, uint64_t seed);
 
  protected:
   PreTrainedModel(const char* name, io::BertConfig config, nn::QuantDefaults defaults);
-  /// To be called at the end of a class's constructor: configured pruning, names of quantizers, evaluation
-  /// mode.
+  /// To be called at the end of a class's constructor: configured pruning,
+  /// names of quantizers, evaluation mode.
   void finish_construction();
 
   io::BertConfig config_;
@@ -105,8 +105,8 @@ class Pooler : public torch::nn::Module {
 
 class QDQBertModel : public PreTrainedModel {
  public:
-  /// Weights are zero until init_weights or a checkpoint fills them. Throws InputError for a configuration
-  /// that no model can have.
+  /// Weights are zero until init_weights or a checkpoint fills them. Throws InputError for
+  /// a configuration that no model can have.
   explicit QDQBertModel(const io::BertConfig& config, const nn::QuantDefaults& defaults = {},
                         bool add_pooling_layer = true);
 

@@ -45,8 +45,8 @@ LayerOutput Layer::forward(const at::Tensor& hidden, const LayerInputs& inputs, 
   if (is_decoder_ && inputs.encoder_states.defined()) {
     if (!crossattention) {
       fail(
-          "[encoder states] were given to a decoder without cross-attention; set add_cross_attention in its "
-          "config");
+          "[encoder states] were given to a decoder without cross-attention; "
+          "set add_cross_attention in its config");
     }
     AttentionOutput crossed = crossattention->forward(states, inputs.encoder_mask, inputs.head_mask,
                                                       inputs.encoder_states, cross_past, context);

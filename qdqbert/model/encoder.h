@@ -61,8 +61,8 @@ class Encoder : public torch::nn::Module {
  public:
   Encoder(const io::BertConfig& config, const nn::QuantDefaults& defaults);
 
-  /// `shared` holds what is equal for all layers; `head_mask` [L, 1, A, 1, 1] or undefined; `past` empty or L
-  /// caches.
+  /// `shared` holds what is equal for all layers; `head_mask` [L, 1, A, 1,
+  /// 1] or undefined; `past` empty or L caches.
   EncoderOutput forward(const at::Tensor& hidden, const LayerInputs& shared, const at::Tensor& head_mask,
                         const PastKeyValues& past, const LayerContext& context, bool keep_hidden_states,
                         bool gradient_checkpointing);

@@ -87,8 +87,8 @@ class HeadMath {
 
   bool changes_probabilities() const { return drops() || head_mask_.defined(); }
 
-  // What lies between softmax and quantizer, and, being linear, between their gradients: dropout and head
-  // mask.
+  // What lies between softmax and quantizer, and, being linear,
+  // between their gradients: dropout and head mask.
   void drop(int64_t item, const float* from, float* to) const {
     const auto count = static_cast<size_t>(layout.scores());
     if (drops()) {

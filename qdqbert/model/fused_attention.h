@@ -16,8 +16,8 @@ struct AttentionOperands {
 };
 
 /// Whether fused_attention() can stand for the general path: float32 on the CPU, operands in the layout
-/// above, masks that do not learn, and, where q, k or v do, nobody who wants the probabilities or a quantizer
-/// that needs them all.
+/// above, masks that do not learn, and, where q, k or v do, nobody who wants the probabilities
+/// or a quantizer that needs them all.
 bool can_fuse(const AttentionOperands& operands, const nn::TensorQuantizer& probability_quantizer,
               const LayerContext& context);
 
@@ -25,8 +25,8 @@ struct FusedAttention {
   at::Tensor context;        ///< [B, S, A * d]
   at::Tensor probabilities;  ///< [B, A, S, K] before quantization, when asked for
 };
-/// The same bits for any number of threads, with gradients as without. Takes the next dropout mask when
-/// dropout > 0.
+/// The same bits for any number of threads, with gradients as without.
+/// Takes the next dropout mask when dropout > 0.
 FusedAttention fused_attention(const AttentionOperands& operands, nn::TensorQuantizer& probability_quantizer,
                                const LayerContext& context);
 

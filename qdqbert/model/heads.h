@@ -35,8 +35,8 @@ struct HeadSpec {
 
 /// All classes.
 std::span<const HeadSpec> head_specs();
-/// Throws UsageError naming the classes that exist. Plain BERT's name of a class ("BertForQuestionAnswering")
-/// will do.
+/// Throws UsageError naming the classes that exist. Plain BERT's name of a class
+/// ("BertForQuestionAnswering") will do.
 const HeadSpec& head_spec(std::string_view class_name);
 
 /// A model of that class with zero weights, in evaluation mode. Throws InputError for an impossible
@@ -61,8 +61,8 @@ class HeadModel : public PreTrainedModel {
  protected:
   HeadModel(std::string class_name, const io::BertConfig& config, const nn::QuantDefaults& defaults,
             bool has_pooler);
-  /// Hidden states and attentions of the base model; sequence and pooled output are not part of a head's
-  /// outputs.
+  /// Hidden states and attentions of the base model;
+  /// sequence and pooled output are not part of a head's outputs.
   static ModelOutputs passed_on(ModelOutputs&& base_outputs);
 
  private:

@@ -39,8 +39,8 @@ class QDQBertForMultipleChoice : public HeadModel {
   std::shared_ptr<nn::Linear> classifier;
 };
 
-/// `cls.seq_relationship` on the pooled output: logits [B, 2], labels [B] with 0: the second text follows the
-/// first.
+/// `cls.seq_relationship` on the pooled output: logits [B, 2], labels [B] with 0:
+/// the second text follows the first.
 class QDQBertForNextSentencePrediction : public HeadModel {
  public:
   explicit QDQBertForNextSentencePrediction(const io::BertConfig& config,

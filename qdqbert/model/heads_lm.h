@@ -1,19 +1,19 @@
-// Language modelling heads: a transform and a projection onto the vocabulary, usually tied to the word
-// embeddings.
+// Language modelling heads: a transform and a projection onto the vocabulary,
+// usually tied to the word embeddings.
 #pragma once
 
 #include "qdqbert/model/heads.h"
 
 namespace qdqbert::model {
 
-/// `cls.predictions`: parameter `bias`, `transform.dense`, `transform.LayerNorm`, `decoder`, whose bias is
-/// `bias`.
+/// `cls.predictions`: parameter `bias`, `transform.dense`, `transform.LayerNorm`,
+/// `decoder`, whose bias is `bias`.
 class PredictionHead : public torch::nn::Module {
  public:
   explicit PredictionHead(const io::BertConfig& config);
   at::Tensor forward(const at::Tensor& hidden);
-  /// Makes `word_embeddings` the decoder's weight and `bias` its bias, padded with zeros or cut to as many
-  /// rows.
+  /// Makes `word_embeddings` the decoder's weight and `bias` its bias,
+  /// padded with zeros or cut to as many rows.
   void tie(const at::Tensor& word_embeddings);
   /// An own decoder weight with `rows` rows, the first ones kept and new ones 0.
   void resize(int64_t rows);

@@ -30,8 +30,8 @@ struct LoadedModel {
   io::LoadReport report;
 };
 
-/// config.json and weights of `directory` as a model of that class. `configure` may change the configuration
-/// first.
+/// config.json and weights of `directory` as a model of that class.
+/// `configure` may change the configuration first.
 LoadedModel load_model(std::string_view class_name, const std::filesystem::path& directory,
                        const nn::QuantDefaults& defaults = {}, const LoadOptions& options = {},
                        const std::function<void(io::BertConfig&)>& configure = {});
@@ -45,9 +45,9 @@ std::string_view class_for(const io::BertConfig& config, std::string_view where)
 LoadedModel load_auto_model(const std::filesystem::path& directory, const nn::QuantDefaults& defaults = {},
                             const LoadOptions& options = {});
 
-/// Writes config.json (architectures: this class) and model.safetensors with weights and ranges; tied tensors
-/// once, under their first name; language models also get generation_config.json. Errors as
-/// io::save_checkpoint.
+/// Writes config.json (architectures: this class) and model.safetensors with weights and ranges;
+/// tied tensors once, under their first name; language models also get generation_config.json.
+/// Errors as io::save_checkpoint.
 void save_model(const PreTrainedModel& model, const std::filesystem::path& directory,
                 const io::SaveOptions& options = {});
 

@@ -48,8 +48,8 @@ at::Tensor extended_attention_mask(const at::Tensor& mask, int64_t batch, int64_
   if (mask.dim() == 3) return additive(mask.unsqueeze(1), dtype);
   if (mask.dim() != 2) {
     fail(
-        "[attention mask] of shape {} does not fit input of shape [{}, {}]: two or three dimensions are "
-        "needed",
+        "[attention mask] of shape {} does not fit input of shape [{}, {}]: "
+        "two or three dimensions are needed",
         shape_text(mask), batch, length);
   }
   if (!is_decoder) return additive(mask.unsqueeze(1).unsqueeze(1), dtype);

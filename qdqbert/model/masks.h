@@ -5,10 +5,10 @@
 
 namespace qdqbert::model {
 
-/// (1 - mask) times the most negative finite value of `dtype`. `mask` [B, K] becomes [B, 1, 1, K], in a
-/// decoder [B, 1, S, K] with later positions masked (K - S earlier ones visible to all); [B, S, K] becomes
-/// [B, 1, S, K], for decoders too. Throws InputError for another rank. `batch`, `length`: shape [B, S] of the
-/// new tokens.
+/// (1 - mask) times the most negative finite value of `dtype`. `mask` [B, K] becomes [B, 1, 1, K],
+/// in a decoder [B, 1, S, K] with later positions masked (K - S earlier ones visible to all);
+/// [B, S, K] becomes [B, 1, S, K], for decoders too. Throws InputError for another rank. `batch`,
+/// `length`: shape [B, S] of the new tokens.
 at::Tensor extended_attention_mask(const at::Tensor& mask, int64_t batch, int64_t length, bool is_decoder,
                                    at::ScalarType dtype);
 

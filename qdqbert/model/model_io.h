@@ -12,13 +12,13 @@
 
 namespace qdqbert::model {
 
-/// Keys and values of one layer, each [B, A, S, d]: key and value, followed by those of the cross-attention
-/// if it ran.
+/// Keys and values of one layer, each [B, A, S, d]: key and value, followed by
+/// those of the cross-attention if it ran.
 using LayerCache = std::vector<at::Tensor>;
 using PastKeyValues = std::vector<LayerCache>;
 
-/// Undefined tensors are absent arguments. B batch, S sequence, H hidden size, A heads, L layers, C choices,
-/// N labels.
+/// Undefined tensors are absent arguments. B batch, S sequence, H hidden size,
+/// A heads, L layers, C choices, N labels.
 struct ModelInputs {
   at::Tensor input_ids;               ///< int64 [B, S]; multiple choice [B, C, S]
   at::Tensor attention_mask;          ///< [B, S (+ past)] or [B, S, S]; 1 attends, 0 does not; any type
@@ -45,8 +45,8 @@ struct ForwardOptions {
   std::optional<bool> output_attentions;
   std::optional<bool> output_hidden_states;
   quant::Arithmetic arithmetic = quant::Arithmetic::kToolkit;
-  /// Recompute each layer in the backward pass instead of keeping its intermediate results. Training mode
-  /// only.
+  /// Recompute each layer in the backward pass instead of keeping its
+  /// intermediate results. Training mode only.
   bool gradient_checkpointing = false;
   /// Distances of relative positions as the original takes them, from the current input alone: 0 to every key
   /// with a cache and one new token, no answer with several or in cross-attention to another length.

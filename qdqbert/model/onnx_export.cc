@@ -201,8 +201,7 @@ onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options, co
   if (!from_sample.empty())
     log_warning(
         "[onnx export] {} quantizers have no range (first: {}); the file fixes those of the sample batch. "
-        "Calibrate "
-        "the model to get ranges that fit other texts",
+        "Calibrate the model to get ranges that fit other texts",
         from_sample.size(), from_sample.front());
   source.weight = [&](const std::string& key) { return weights.at(key); };
   source.quantizer = [&](const std::string& path) { return ranges.at(path); };

@@ -40,8 +40,8 @@ struct OnnxExportReport {
 onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options = {},
                     const ModelInputs* sample = nullptr, OnnxExportReport* report = nullptr);
 
-/// to_onnx, then check, lint (an orphaned pair is an InputError) and write; nothing is written when one of
-/// them fails.
+/// to_onnx, then check, lint (an orphaned pair is an InputError) and write;
+/// nothing is written when one of them fails.
 OnnxExportReport export_onnx(PreTrainedModel& model, const std::filesystem::path& file,
                              const OnnxExportOptions& options = {}, const ModelInputs* sample = nullptr);
 

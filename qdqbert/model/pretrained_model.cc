@@ -69,8 +69,8 @@ void PreTrainedModel::init_weights(uint64_t seed, const std::set<std::string>* o
     at::Generator generator = at::detail::createCPUGenerator(seed ^ hash_of(name));
     fill_normal(parameter, config_.initializer_range, generator);
   };
-  // Tables after linear layers: a tied output layer must not overwrite the padding row of the word
-  // embeddings.
+  // Tables after linear layers: a tied output layer must not overwrite
+  // the padding row of the word embeddings.
   for_each<nn::Linear>(*this, [&](const std::string& path, const auto& linear) {
     if (wanted(path + ".weight")) fill(path + ".weight", linear->weight);
     if (linear->bias.defined() && wanted(path + ".bias")) linear->bias.zero_();

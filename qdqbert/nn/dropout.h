@@ -35,9 +35,9 @@ struct DropoutMask {
 /// Throws InputError for p outside [0, 1] and for more than 2^34 elements.
 DropoutMask next_dropout_mask(int64_t elements, double p);
 
-/// x with elements zeroed with probability p, the others multiplied by 1 / (1 - p); differentiable. Elements
-/// count in contiguous order. Only the bits are kept for the backward pass. p = 0 gives x itself and counts
-/// as no mask.
+/// x with elements zeroed with probability p, the others multiplied by 1 / (1 - p); differentiable.
+/// Elements count in contiguous order. Only the bits are kept for the backward pass.
+/// p = 0 gives x itself and counts as no mask.
 at::Tensor dropout(const at::Tensor& x, double p);
 
 }  // namespace qdqbert::nn

@@ -1,5 +1,5 @@
-// Fake and real quantization of LibTorch tensors, differentiable with the toolkit's straight-through
-// gradient.
+// Fake and real quantization of LibTorch tensors, differentiable with
+// the toolkit's straight-through gradient.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,17 +15,17 @@ struct QuantCall {
   bool may_overwrite = false;
 };
 
-/// fake_quant(x) of quant/fake_quant.h for any shape, `amax` broadcast as that arithmetic does. float32 on
-/// the CPU runs quant/'s kernels, float32 on a GPU with kToolkit those of fake_quantize_cuda.h where they are
-/// built; other types and devices the same steps as tensor operators, with the type promotions of the
-/// original (kAffine: half is refused, the rest is PyTorch's own operator). Gradient to x only. Throws
-/// InputError for a negative amax, and for negative x when unsigned; a device is not waited for, there they
-/// become NaN.
+/// fake_quant(x) of quant/fake_quant.h for any shape, `amax` broadcast as that arithmetic does.
+/// float32 on the CPU runs quant/'s kernels, float32 on a GPU with kToolkit those of fake_quantize_cuda.h
+/// where they are built; other types and devices the same steps as tensor operators, with the type
+/// promotions of the original (kAffine: half is refused, the rest is PyTorch's own operator).
+/// Gradient to x only. Throws InputError for a negative amax, and for negative x when unsigned; a device
+/// is not waited for, there they become NaN.
 at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& amax, const quant::QuantParams& params,
                          bool may_overwrite = false);
 
-/// What fake_quantize gives, and one bit an element (layout of kernels/rows.h) that says where its gradient
-/// passes.
+/// What fake_quantize gives, and one bit an element (layout of kernels/rows.h)
+/// that says where its gradient passes.
 struct MarkedQuantized {
   at::Tensor values;
   at::Tensor passes;  ///< bytes

@@ -27,16 +27,16 @@ struct Gpus {
 };
 Gpus find_gpus();
 
-/// Bytes of a GPU's memory that tensors held at most, since the beginning or reset_gpu_peak(). 0 for other
-/// devices.
+/// Bytes of a GPU's memory that tensors held at most, since the beginning or
+/// reset_gpu_peak(). 0 for other devices.
 int64_t gpu_peak_memory(at::Device device);
 void reset_gpu_peak(at::Device device);
 
 /// A tensor in memory that a GPU copies from and to on its own (the same tensor where there is none).
 at::Tensor pinned(const at::Tensor& host);
 
-/// Few numbers on their way from a device: the copy is put behind the work that makes them, and values()
-/// waits for it.
+/// Few numbers on their way from a device: the copy is put behind the work that
+/// makes them, and values() waits for it.
 class ReadBack {
  public:
   /// `numbers`: float64 [n].

@@ -1,5 +1,5 @@
-// Which class stands behind a layer's name when a model is built: what monkey patching does in Python, as a
-// value.
+// Which class stands behind a layer's name when a model is built: what monkey
+// patching does in Python, as a value.
 #pragma once
 
 #include <functional>

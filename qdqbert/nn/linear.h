@@ -39,8 +39,8 @@ class Linear : public torch::nn::Module {
   Linear(const char* name, int64_t in_features, int64_t out_features, bool has_bias);
 };
 
-/// linear(Q(x), Q(W), b) with children `_input_quantizer` and `_weight_quantizer`; the bias is never
-/// quantized.
+/// linear(Q(x), Q(W), b) with children `_input_quantizer` and `_weight_quantizer`;
+/// the bias is never quantized.
 class QuantLinear : public Linear {
  public:
   /// Throws InputError when a descriptor asks for real quantization: layers work in float.

@@ -33,8 +33,8 @@ at::Tensor product(const at::Tensor& rows, const at::Tensor& weight, const at::T
   return y;
 }
 
-// What is no parameter of the graph: the input as [rows, in] and the weight, both in the precision of the
-// products.
+// What is no parameter of the graph: the input as [rows, in] and the weight,
+// both in the precision of the products.
 struct LinearOperands {
   at::Tensor rows, values, passes;
   bool has_bias;

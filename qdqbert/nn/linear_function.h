@@ -15,9 +15,9 @@ struct PreparedWeight {
 /// Whether linear_prepared() may be called: float32 on the CPU, sizes that fit, and oneDNN.
 bool can_prepare(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias);
 
-/// x `prepared`^T + bias for any leading dimensions of x; gradients go to x, to the parameter `weight` and to
-/// `bias` (may be undefined). Operands are rounded to BF16 under HalfAutocast when `may_round`; the result is
-/// float32. Needs can_prepare().
+/// x `prepared`^T + bias for any leading dimensions of x; gradients go to x, to the parameter `weight`
+/// and to `bias` (may be undefined). Operands are rounded to BF16 under HalfAutocast when `may_round`;
+/// the result is float32. Needs can_prepare().
 at::Tensor linear_prepared(const at::Tensor& x, const at::Tensor& weight, PreparedWeight& prepared,
                            const at::Tensor& bias, bool may_round);
 

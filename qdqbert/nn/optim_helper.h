@@ -32,8 +32,8 @@ std::vector<ParameterGroup> group_parameters(const torch::nn::Module& model,
 /// Switches the gradients of matching parameters off, with a warning for each match.
 void freeze_parameters(const torch::nn::Module& model, const std::vector<std::string>& patterns);
 
-/// Overwrites the weight of every quantized linear layer with what its quantizer makes of it. Quantizers stay
-/// as they are.
+/// Overwrites the weight of every quantized linear layer with what its quantizer
+/// makes of it. Quantizers stay as they are.
 void quant_weight_inplace(torch::nn::Module& model);
 
 }  // namespace qdqbert::nn

@@ -1,5 +1,5 @@
-// What follows a linear layer in BERT, row by row in the nearest cache: dropout, quantization, residual sum,
-// LayerNorm.
+// What follows a linear layer in BERT, row by row in the nearest cache: dropout,
+// quantization, residual sum, LayerNorm.
 #pragma once
 
 #include "qdqbert/nn/part_quantizer.h"
@@ -20,9 +20,9 @@ struct ResidualNorm {
   bool fits() const;
 };
 
-/// Differentiable in the four tensors, with the same bits for any number of threads. Of x and the residual
-/// only their sum and a bit an element are kept for the backward pass. Takes the next dropout mask when
-/// dropout > 0.
+/// Differentiable in the four tensors, with the same bits for any number of threads.
+/// Of x and the residual only their sum and a bit an element are kept for the backward pass.
+/// Takes the next dropout mask when dropout > 0.
 at::Tensor residual_norm(const ResidualNorm& operands);
 
 }  // namespace qdqbert::nn

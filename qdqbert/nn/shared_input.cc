@@ -26,8 +26,8 @@ bool shares(const TensorQuantizer& quantizer) {
          !quantizer.learn_amax() && quantizer.fake_quant() && !quantizer.scale_amax() && one_range;
 }
 
-/// Ranges that lie on a device, as the host has read them: it waits for the device again only when one has
-/// changed.
+/// Ranges that lie on a device, as the host has read them: it waits for the device
+/// again only when one has changed.
 class ReadRanges {
  public:
   float of(const at::Tensor& amax) {

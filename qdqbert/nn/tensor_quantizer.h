@@ -1,5 +1,5 @@
-// The quantizer module: a range, the flags that say what happens to a tensor, and the calibrator that finds
-// the range.
+// The quantizer module: a range, the flags that say what happens to a tensor,
+// and the calibrator that finds the range.
 #pragma once
 
 #include <memory>
@@ -84,8 +84,8 @@ class TensorQuantizer : public torch::nn::Module {
   /// Throws UsageError without a calibrator.
   void enable_calib();
   void disable_calib() { if_calib_ = false; }
-  /// Throws InputError without learn_amax. As in release 2.1.2 neither call changes whether the bounds are
-  /// trained.
+  /// Throws InputError without learn_amax. As in release 2.1.2 neither call
+  /// changes whether the bounds are trained.
   void enable_clip();
   void disable_clip();
 
@@ -94,12 +94,12 @@ class TensorQuantizer : public torch::nn::Module {
   const quant::Calibrator* calibrator() const { return calibrator_.get(); }
   void set_calibrator(std::unique_ptr<quant::Calibrator> calibrator) { calibrator_ = std::move(calibrator); }
   /// Takes the range that the calibrator has collected; a new buffer lies on the device of the collected
-  /// data. A scalar may fill an existing per-channel range. Throws UsageError: no calibrator, a request it
-  /// does not know; InputError: nothing was collected (unless `strict` is false: the range becomes NaN), a
-  /// shape that does not fit.
+  /// data. A scalar may fill an existing per-channel range. Throws UsageError: no calibrator,
+  /// a request it does not know; InputError: nothing was collected (unless `strict` is false: the range
+  /// becomes NaN), a shape that does not fit.
   void load_calib_amax(const quant::AmaxRequest& request = {}, bool strict = true);
-  /// Starts the learned range at the stored one (its largest value). Throws InputError without learn_amax or
-  /// range.
+  /// Starts the learned range at the stored one (its largest value).
+  /// Throws InputError without learn_amax or range.
   void init_learn_amax();
   /// nullptr unless learn_amax.
   Clip* clip_module() { return clip_.get(); }

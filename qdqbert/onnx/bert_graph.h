@@ -1,5 +1,5 @@
-// Writes a QDQBERT model as an ONNX graph with explicit Q/DQ pairs, from plain descriptions: no LibTorch
-// here.
+// Writes a QDQBERT model as an ONNX graph with explicit Q/DQ pairs,
+// from plain descriptions: no LibTorch here.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +43,8 @@ struct QuantizerRange {
   int num_bits = 8;
   bool is_unsigned = false;
   bool narrow_range = false;
-  /// One value for the whole tensor, or with `per_channel` one for each output feature of a weight. Empty:
-  /// not calibrated.
+  /// One value for the whole tensor, or with `per_channel` one for each output feature
+  /// of a weight. Empty: not calibrated.
   std::vector<float> amax;
   bool per_channel = false;
 };
@@ -56,8 +56,8 @@ struct BertSource {
   bool has_pooler = false;
   int64_t layers = 0;
   int64_t hidden_size = 0;
-  int64_t head_size =
-      0;  ///< heads of a layer: rows of its query weight / head_size (pruned layers have fewer)
+  /// Heads of a layer: rows of its query weight / head_size (pruned layers have fewer).
+  int64_t head_size = 0;
   int64_t max_positions = 0;
   double layer_norm_eps = 1e-12;
   ActivationGraph activation = ActivationGraph::kGelu;

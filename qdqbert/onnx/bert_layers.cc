@@ -32,8 +32,8 @@ std::vector<float> transposed(const TensorView& weight) {
   return result;
 }
 
-/// What QuantizeLinear makes of a weight [in, out] with one scale, or one for each output: division, ties to
-/// even, saturation.
+/// What QuantizeLinear makes of a weight [in, out] with one scale, or one for each output:
+/// division, ties to even, saturation.
 OwnedTensor quantized_codes(const std::vector<float>& weight, const Shape& shape,
                             const std::vector<float>& scales) {
   OwnedTensor codes{DType::kI8, shape, std::vector<std::byte>(weight.size())};

@@ -55,8 +55,8 @@ class BertWriter {
   Value embedding(const Scope& scope, const Value& ids);
   Value activation(const Scope& scope, const Value& x);
 
-  /// `x` through the quantizer at `scope`; x itself when it is disabled. `range_divisor`: the tensor was
-  /// divided by that.
+  /// `x` through the quantizer at `scope`; x itself when it is disabled.
+  /// `range_divisor`: the tensor was divided by that.
   Value quantize(const Scope& scope, const Value& x, double range_divisor = 1.0);
 
   /// One layer. `past`: what earlier calls left, or nothing. `present`: gets keys and values to be handed on;

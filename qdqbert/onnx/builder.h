@@ -1,5 +1,5 @@
-// Builds a graph node by node. Values are known by the names of their edges; node names follow module paths,
-// as the original's exporter names them: node "/bert/encoder/layer.0/output/Add" gives the value
+// Builds a graph node by node. Values are known by the names of their edges; node names follow module
+// paths, as the original's exporter names them: node "/bert/encoder/layer.0/output/Add" gives the value
 // "/bert/encoder/layer.0/output/Add_output_0".
 #pragma once
 

@@ -11,8 +11,7 @@ namespace qdqbert::onnx {
 enum class PairFate {
   kFused,     ///< at least one of the two runs the consumer on integers, or reads 8 bits where it read 32
   kNotFused,  ///< computed in float behind the pair: right, but nothing is gained
-  kOrphan,    ///< no operator behind the pair could ever use it, or TensorRT refuses the file or changes its
-              ///< meaning because of it
+  kOrphan,    ///< of no use to any operator behind it, or TensorRT refuses the file or changes its meaning
 };
 
 struct PairReport {
@@ -44,8 +43,8 @@ struct LintReport {
   /// Why TensorRT or ONNX Runtime does not take the file, a sentence for each node that is a reason.
   std::vector<std::string> tensorrt_refusals, onnxruntime_refusals;
   int count(PairFate fate) const;
-  /// One line for each refusal; then one for each distinct (fate, TensorRT, ONNX Runtime), with the number of
-  /// pairs.
+  /// One line for each refusal; then one for each distinct (fate, TensorRT, ONNX
+  /// Runtime), with the number of pairs.
   std::vector<std::string> lines() const;
 };
 

@@ -33,8 +33,8 @@ class Model {
   ::onnx::ModelProto& proto() { return *proto_; }
   const ::onnx::ModelProto& proto() const { return *proto_; }
 
-  /// Gives the initializer `name` its elements, kept outside of the message. They live as long as the model,
-  /// by `owner`.
+  /// Gives the initializer `name` its elements, kept outside of the message.
+  /// They live as long as the model, by `owner`.
   void set_elements(const std::string& name, std::span<const std::byte> bytes,
                     std::shared_ptr<const void> owner);
   /// Elements of an initializer that lie outside of the message; an empty span when there are none.
@@ -42,9 +42,9 @@ class Model {
   /// Sum of all elements outside of the message, in bytes.
   size_t outside_bytes() const;
 
-  /// The initializer as a view: its outside elements, or the raw data in the message. Throws InputError when
-  /// there is none of that name, or one that is neither raw nor outside, or of an element type that
-  /// TensorView lacks.
+  /// The initializer as a view: its outside elements, or the raw data in the message.
+  /// Throws InputError when there is none of that name, or one that is neither raw nor outside,
+  /// or of an element type that TensorView lacks.
   TensorView initializer(const std::string& name) const;
   /// nullptr when the graph has no initializer of that name.
   const ::onnx::TensorProto* find_initializer(std::string_view name) const;

@@ -124,8 +124,8 @@ std::optional<int64_t> QuantizedGraph::last_of_shape(const std::string& shape) c
 
 std::optional<int64_t> QuantizedGraph::last_dimension(const std::string& edge) const {
   std::string at = edge;
-  // Where a transposition moves the last dimension from, as long as it is one of heads, [batch, heads,
-  // tokens, size].
+  // Where a transposition moves the last dimension from, as long as it is one of
+  // heads, [batch, heads, tokens, size].
   for (int steps = 0; steps < kLongestPath; ++steps) {
     const Node* node = index_.producer(at);
     if (node == nullptr || node->input_size() == 0) return std::nullopt;

@@ -1,5 +1,5 @@
-// Questions about Q/DQ pairs in a graph that the lint asks: what is behind a DequantizeLinear, what before a
-// product.
+// Questions about Q/DQ pairs in a graph that the lint asks: what is behind
+// a DequantizeLinear, what before a product.
 #pragma once
 
 #include <optional>
@@ -44,8 +44,8 @@ class QuantizedGraph {
   }
   /// Nodes that read what is on an edge, and not its shape alone.
   std::vector<const Node*> readers(const std::string& edge) const;
-  /// The DQ that `edge` comes from, through operators that move data and factors that are one constant
-  /// number.
+  /// The DQ that `edge` comes from, through operators that move data and
+  /// factors that are one constant number.
   std::optional<Dequantized> dequantized(const std::string& edge) const;
   /// Readers of `edge`, behind the same operators.
   std::vector<Use> users(const std::string& edge) const;

@@ -9,8 +9,8 @@
 
 namespace qdqbert::onnx {
 
-/// Larger tensors begin at multiples of this in either file, so that a mapping of it can be read with
-/// vectors.
+/// Larger tensors begin at multiples of this in either file,
+/// so that a mapping of it can be read with vectors.
 inline constexpr size_t kDataAlignment = 64;
 
 struct WriteOptions {
@@ -19,9 +19,9 @@ struct WriteOptions {
   size_t external_data_threshold = size_t{1} << 30;
 };
 
-/// Writes `path`, and `path`.data when the threshold asks for it, through temporary files: what was there
-/// before stays until everything is written. Returns the files written. Throws SystemError when the disk
-/// refuses.
+/// Writes `path`, and `path`.data when the threshold asks for it, through temporary files:
+/// what was there before stays until everything is written. Returns the files written.
+/// Throws SystemError when the disk refuses.
 std::vector<std::filesystem::path> write_model(const Model& model, const std::filesystem::path& path,
                                                const WriteOptions& options = {});
 

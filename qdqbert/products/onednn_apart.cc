@@ -1,7 +1,7 @@
-// For programs with a LibTorch that contains another oneDNN: loads oneDNN so that it finds its own functions
-// first, and passes every call of onednn.cc on to it. Linked as usual, the two would share the inline
-// functions of their kernels' set-up, which the dynamic linker takes from whichever comes first; the other's
-// products then fail.
+// For programs with a LibTorch that contains another oneDNN: loads oneDNN so that it finds its
+// own functions first, and passes every call of onednn.cc on to it. Linked as usual, the two would
+// share the inline functions of their kernels' set-up, which the dynamic linker takes from whichever
+// comes first; the other's products then fail.
 #include <array>
 #include <string>
 

@@ -36,8 +36,8 @@ struct Shape {
   int64_t m, n, k;
 };
 
-/// A row-major matrix, or its transpose: data[row * ld + column] is element (row, column), or (column, row)
-/// when `transposed`.
+/// A row-major matrix, or its transpose: data[row * ld + column] is element (row, column),
+/// or (column, row) when `transposed`.
 struct Operand {
   const void* data;
   int64_t ld;

@@ -36,8 +36,8 @@ BinCounter::BinCounter(const std::vector<double>& edges) : last_(at_most(edges.b
   inverse_width_ = static_cast<float>(static_cast<double>(bins()) / (edges.back() - edges.front()));
   if (!std::isfinite(inverse_width_) || bins() > size_t{1} << 22) return;
 
-  // The estimate is a non-decreasing function, so its error at both sides of every threshold bounds it
-  // everywhere.
+  // The estimate is a non-decreasing function, so its error at both sides of
+  // every threshold bounds it everywhere.
   const float origin = thresholds_.front();
   float error = 0;
   for (size_t k = 0; k <= bins(); ++k) {

@@ -9,9 +9,9 @@
 
 namespace qdqbert::quant {
 
-/// Counts how many |x| lie in each bin of fixed edges: edges[k] <= |x| < edges[k + 1], the last bin also at
-/// its right edge; anything outside is dropped. Comparisons are those of float32 values with the edges as
-/// real numbers.
+/// Counts how many |x| lie in each bin of fixed edges: edges[k] <= |x| < edges[k + 1],
+/// the last bin also at its right edge; anything outside is dropped. Comparisons are those of
+/// float32 values with the edges as real numbers.
 class BinCounter {
  public:
   /// `edges`: ascending, at least two.

@@ -19,8 +19,8 @@ enum class HistogramMethod { kPercentile, kEntropy, kMse };
 HistogramMethod parse_histogram_method(std::string_view name);
 std::string_view name_of(HistogramMethod method);
 
-/// How a range is taken from what was collected. The maximum calibrator takes no method; the histogram needs
-/// one.
+/// How a range is taken from what was collected.
+/// The maximum calibrator takes no method; the histogram needs one.
 struct AmaxRequest {
   std::optional<HistogramMethod> method;
   double percentile = 99.99;  ///< 0..100
@@ -30,9 +30,10 @@ struct AmaxRequest {
 
 /// What collect() does with NaN and infinities.
 enum class NonFinite {
-  kAsToolkit,  ///< maximum: propagates; histogram: refused in the first batch, later NaN is dropped and inf
-               ///< refused
-  kRefuse,     ///< InputError in every batch; nothing is collected from it
+  /// Maximum: propagates. Histogram: refused in the first batch, later NaN is dropped and inf refused.
+  kAsToolkit,
+  /// InputError in every batch; nothing is collected from it.
+  kRefuse,
 };
 
 /// Memory does not grow with the number of batches.
@@ -60,8 +61,8 @@ class Calibrator {
   bool is_unsigned() const { return is_unsigned_; }
   NonFinite non_finite() const { return non_finite_; }
   void set_non_finite(NonFinite rule) { non_finite_ = rule; }
-  /// From now on collect() is collective, one call a round, and NaN or infinity are refused. nullptr: alone
-  /// again.
+  /// From now on collect() is collective, one call a round, and NaN or infinity
+  /// are refused. nullptr: alone again.
   void set_peers(CalibrationPeers* peers) { peers_ = peers; }
   /// False: the next batches are only there to keep step with the peers, nothing is taken from them.
   void set_counting(bool counting) { counting_ = counting; }

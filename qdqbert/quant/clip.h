@@ -7,8 +7,8 @@
 
 namespace qdqbert::quant {
 
-/// y = max(min(x, high), low), so `low` wins when low > high; NaN stays. Bounds broadcast to `shape`. y may
-/// be x.
+/// y = max(min(x, high), low), so `low` wins when low > high; NaN stays.
+/// Bounds broadcast to `shape`. y may be x.
 void clip(std::span<const float> x, const Shape& shape, const FloatArray& low, const FloatArray& high,
           std::span<float> y);
 

@@ -1,5 +1,5 @@
-// What a quantizer does to a tensor, as toolkit release 2.1.2 describes it: a plain value that is copied
-// around.
+// What a quantizer does to a tensor, as toolkit release 2.1.2 describes it:
+// a plain value that is copied around.
 #pragma once
 
 #include <optional>
@@ -45,8 +45,8 @@ struct QuantDescriptor {
   bool is_unsigned = false;
   bool narrow_range = false;
 
-  /// Throws InputError: negative num_bits; learn_amax together with an axis; amax whose values do not fill
-  /// its shape.
+  /// Throws InputError: negative num_bits; learn_amax together with an axis;
+  /// amax whose values do not fill its shape.
   void validate() const;
 
   /// The one-line form, e.g. "QuantDescriptor(8bit fake axis= per-tensor)" (specification 2.3).

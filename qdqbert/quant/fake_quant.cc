@@ -50,8 +50,8 @@ void check_sizes(const AmaxView& view, size_t x, size_t y) {
     fail("[fake_quant] amax is laid over {} elements, input has {} and output {}", view.count(), x, y);
 }
 
-/// Scale of every channel as the toolkit's operators compute it: what x is multiplied by, and what q is
-/// divided by.
+/// Scale of every channel as the toolkit's operators compute it: what x is
+/// multiplied by, and what q is divided by.
 struct Scales {
   std::vector<float> multiply, divide;
 };
@@ -66,8 +66,8 @@ Scales toolkit_scales(const AmaxView& view, float bound) {
     nan |= amax != amax;
     scales.multiply[c] = scales.divide[c] = bound / amax;
   }
-  // The toolkit compares the minimum over all channels, which is NaN as soon as one of them is, so then
-  // nothing is checked.
+  // The toolkit compares the minimum over all channels, which is NaN as soon as one
+  // of them is, so then nothing is checked.
   if (nan) return scales;
   if (smallest < 0) fail("[fake_quant] amax must not be negative, got {}", smallest);
   if (smallest <= kTiny)

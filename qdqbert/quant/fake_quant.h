@@ -2,13 +2,13 @@
 //
 // Notation: B = 2^(bits - 1 + unsigned) - 1, rne = round to nearest with ties to even; every operation is
 // rounded to float32, none is fused.
-//   kToolkit  q = clamp(rne(x * s), lo, B), y = q / s with s = B / amax; lo = 0 unsigned, -B narrow, else -B
-//   - 1.
+//   kToolkit  q = clamp(rne(x * s), lo, B), y = q / s, with s = B / amax
+//             and lo = 0 unsigned, -B narrow, else -B - 1.
 //             amax <= 2^-24: y = 0. NaN stays NaN. Gradient passes where |x| <= amax.
-//   kAffine   q = clamp(rne(x * (1 / t)), -B - 1 or 0, B), y = q * t with t = amax / B (narrow_range has no
-//   meaning).
-//             NaN, +-inf and |x / t| >= 2^63 become the lower bound. Gradient passes where the unclamped q is
-//             in bounds.
+//   kAffine   q = clamp(rne(x * (1 / t)), lo, B), y = q * t, with t = amax / B
+//             and lo = 0 unsigned, else -B - 1 (narrow_range has no meaning).
+//             NaN, +-inf and |x / t| >= 2^63 become the lower bound.
+//             Gradient passes where the unclamped q is in bounds.
 // Results are the same bits on every instruction set and for every number of threads.
 #pragma once
 
@@ -34,8 +34,8 @@ struct QuantParams {
   Arithmetic arithmetic = Arithmetic::kToolkit;
 };
 
-/// Largest quantized magnitude B, e.g. 127, 255 (unsigned), 7 (4 bits); 0.5 below zero for 0 bits, as the
-/// toolkit has it.
+/// Largest quantized magnitude B, e.g. 127, 255 (unsigned), 7 (4 bits);
+/// 0.5 below zero for 0 bits, as the toolkit has it.
 float max_bound(int num_bits, bool is_unsigned);
 /// Smallest quantized value lo.
 float min_bound(const QuantParams& params);
@@ -62,9 +62,9 @@ AmaxView affine_amax(const FloatArray& amax, const Shape& x);
 /// broadcast_amax or affine_amax, whichever `arithmetic` uses.
 AmaxView lay_amax(const FloatArray& amax, const Shape& x, Arithmetic arithmetic);
 
-/// y = fake_quant(x). y may be x itself. kToolkit throws InputError for a negative amax and, when unsigned,
-/// for a negative x in a tensor without NaN; y is then unspecified. threads <= 0: default_threads(); small
-/// tensors use one.
+/// y = fake_quant(x). y may be x itself. kToolkit throws InputError for a negative amax and,
+/// when unsigned, for a negative x in a tensor without NaN; y is then unspecified. threads <= 0:
+/// default_threads(); small tensors use one.
 void fake_quant(std::span<const float> x, const AmaxView& amax, const QuantParams& params, std::span<float> y,
                 int threads = 0);
 

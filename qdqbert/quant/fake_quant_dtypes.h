@@ -1,6 +1,6 @@
-// fake_quant and tensor_quant for float64, half and bfloat16 tensors: the type promotions of the toolkit's
-// operators on the CPU, which give other values than computing in float32 and rounding once. kToolkit
-// arithmetic.
+// fake_quant and tensor_quant for float64, half and bfloat16 tensors: the type promotions
+// of the toolkit's operators on the CPU, which give other values than computing in float32
+// and rounding once. kToolkit arithmetic.
 #pragma once
 
 #include <span>
@@ -27,8 +27,8 @@ struct TypedQuantized {
 /// Throws InputError also for half x whose scale exceeds 65504.
 TypedQuantized tensor_quant(const TypedValues& x, const TypedValues& amax, const QuantParams& params);
 
-/// Whether the gradient passes, one flag an element: |x| <= amax after promotion (a scalar amax takes x's
-/// type).
+/// Whether the gradient passes, one flag an element: |x| <= amax after
+/// promotion (a scalar amax takes x's type).
 std::vector<bool> gradient_mask(const TypedValues& x, const TypedValues& amax);
 
 }  // namespace qdqbert::quant

@@ -22,8 +22,8 @@ float percentile_amax(const Histogram& histogram, double percentile);
 /// counts[0] = counts[1] first.
 float entropy_amax(Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
 
-/// Centre of the bin that, as range, gives the least mean squared error of the bin centres
-/// (specification 7.5).
+/// Centre of the bin that, as range, gives the least mean squared error of
+/// the bin centres (specification 7.5).
 float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
 
 }  // namespace qdqbert::quant

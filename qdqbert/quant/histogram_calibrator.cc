@@ -33,8 +33,8 @@ void HistogramCalibrator::collect(std::span<const float> x, const Shape&) {
   const BatchExtremes mine{is_counting(), found.smallest_nonzero, found.largest, found.saw_zero};
   const std::vector<BatchExtremes> round = peers() ? peers()->exchange(mine) : std::vector{mine};
   const size_t me = peers() ? peers()->rank() : 0;
-  // One batch after the other, as a single process would: the edges at the time of a batch decide where its
-  // largest values go.
+  // One batch after the other, as a single process would: the edges at the time of
+  // a batch decide where its largest values go.
   for (size_t rank = 0; rank < round.size(); ++rank) {
     if (!round[rank].counts) continue;
     const bool is_first = histogram_.empty();
@@ -128,8 +128,8 @@ void HistogramCalibrator::merge_bins(size_t wanted) {
   if (!warned_) {
     warned_ = true;
     log_warning(
-        "a histogram would need {} bins for its range, more than {} times its first {}: neighbouring bins "
-        "are merged",
+        "a histogram would need {} bins for its range, more than {} times its first {}: "
+        "neighbouring bins are merged",
         wanted, options_.max_growth, first_bins_);
   }
   std::vector<int64_t>& counts = histogram_.counts;

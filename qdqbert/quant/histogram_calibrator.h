@@ -9,10 +9,10 @@ namespace qdqbert::quant {
 struct HistogramOptions {
   int num_bins = 2048;
   bool skip_zeros = false;
-  bool torch_hist =
-      false;  ///< bins and edges as PyTorch's histc and arange give them, from 0; else as numpy's histogram
-  int max_growth =
-      8;  ///< bins never exceed this multiple of the first bin count; 0: no limit (as the toolkit)
+  /// Bins and edges as PyTorch's histc and arange give them, from 0; else as numpy's histogram.
+  bool torch_hist = false;
+  /// Bins never exceed this multiple of the first bin count; 0: no limit (as the toolkit).
+  int max_growth = 8;
 };
 
 /// Histogram of |x| whose range grows with the data. Per tensor only.
@@ -25,8 +25,8 @@ class HistogramCalibrator final : public Calibrator {
   /// Adds |x| to the histogram. `shape` is not used. Beyond max_growth neighbouring bins are merged in pairs
   /// (their width doubles) and one warning is logged.
   void collect(std::span<const float> x, const Shape& shape) override;
-  /// Throws UsageError without a method; InputError for a percentile outside [0, 100], stride < 1, fewer bins
-  /// than start_bin needs.
+  /// Throws UsageError without a method; InputError for a percentile outside [0, 100],
+  /// stride < 1, fewer bins than start_bin needs.
   std::optional<FloatArray> compute_amax(const AmaxRequest& request) override;
   /// Drops counts and edges; a grown torch-style bin count stays, as in the toolkit.
   void reset() override;

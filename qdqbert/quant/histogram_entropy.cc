@@ -146,8 +146,8 @@ float entropy_amax(Histogram& histogram, int num_bits, bool is_unsigned, int str
     estimates.push_back(divergence.estimate(prefix));
     least = std::min(least, estimates.back());
   }
-  // Searching from the largest prefix down, numpy's argmin takes the first NaN, else the first smallest
-  // value.
+  // Searching from the largest prefix down, numpy's argmin takes the first NaN,
+  // else the first smallest value.
   size_t best = prefixes.back();
   double smallest = kInfinity;
   for (size_t i = prefixes.size(); i-- > 0;) {

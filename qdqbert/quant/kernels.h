@@ -39,8 +39,8 @@ struct BinRule {
   bool skip_zeros;
 };
 
-/// Copies of the counts that consecutive elements use in turn, so that equal neighbours do not wait for each
-/// other.
+/// Copies of the counts that consecutive elements use in turn, so that equal
+/// neighbours do not wait for each other.
 constexpr size_t kCountTables = 4;
 
 struct Kernels {

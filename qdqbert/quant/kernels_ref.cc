@@ -10,8 +10,8 @@ namespace {
 
 constexpr float kTwo63 = 9223372036854775808.0f;
 
-// Adding 2^23 leaves no fraction bits, so the addition itself rounds to nearest even; larger values have none
-// anyway.
+// Adding 2^23 leaves no fraction bits, so the addition itself rounds to nearest even;
+// larger values have none anyway.
 float round_to_even(float value) {
   constexpr float kTwo23 = 8388608.0f;
   const float magnitude = std::fabs(value);

@@ -24,8 +24,8 @@ class MaxCalibrator final : public Calibrator {
 
   /// The running maximum itself: later batches show in it until reset(). nullptr before the first batch.
   std::shared_ptr<const FloatArray> shared_amax() const { return amax_; }
-  /// Range of every batch; the first entry is the running maximum itself. Throws UsageError without
-  /// track_amax.
+  /// Range of every batch; the first entry is the running maximum itself.
+  /// Throws UsageError without track_amax.
   std::vector<FloatArray> tracked() const;
 
  private:

@@ -15,8 +15,8 @@ float abs_max(std::span<const float> x, int threads = 0);
 /// True when no element is NaN or infinite.
 bool all_finite(std::span<const float> x, int threads = 0);
 
-/// Axes to reduce: none = all; one number; or several (`is_tuple` false for a Python list, which is not
-/// checked for length).
+/// Axes to reduce: none = all; one number; or several (`is_tuple` false for a Python
+/// list, which is not checked for length).
 struct ReduceAxes {
   std::vector<int> dims;
   bool is_number = false;

@@ -134,8 +134,8 @@ class Drawing {
       const double left = to_x(x), top = to_y(height_of(y));
       line += fmt::format("{}{:.1f} {:.1f}", pen_down ? "L" : "M", left, top);
       marks += fmt::format(
-          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\"><title>{}: {:.6g} at "
-          "{:.6g}</title></circle>",
+          "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\"><title>{}: "
+          "{:.6g} at {:.6g}</title></circle>",
           left, top, colour, escape(series.name), y, x);
       pen_down = true;
     }

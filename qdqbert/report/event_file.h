@@ -18,15 +18,15 @@ uint32_t crc32c(std::span<const std::byte> bytes);
 /// killed run keeps what it logged.
 class EventFile {
  public:
-  /// Creates `directory` and in it `events.out.tfevents.SECONDS.HOST.PROCESS`. Throws SystemError when
-  /// it cannot be written.
+  /// Creates `directory` and in it `events.out.tfevents.SECONDS.HOST.PROCESS`.
+  /// Throws SystemError when it cannot be written.
   explicit EventFile(const std::filesystem::path& directory);
   ~EventFile();
   EventFile(const EventFile&) = delete;
   EventFile& operator=(const EventFile&) = delete;
 
-  /// `value` of `tag` ("train/loss") after `step` optimizer steps, at the present time. Throws SystemError
-  /// when the disk is full.
+  /// `value` of `tag` ("train/loss") after `step` optimizer steps, at the present time.
+  /// Throws SystemError when the disk is full.
   void add_scalar(std::string_view tag, int64_t step, double value);
   const std::filesystem::path& path() const { return path_; }
 

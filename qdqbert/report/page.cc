@@ -51,9 +51,10 @@ std::string table_html(const Table& table) {
 
 std::string html(const Page& page) {
   std::string out = fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta "
-      "charset=\"utf-8\"><title>{0}</title><style>{1}</style></head>\n"
-      "<body><h1>{0}</h1>\n<dl>",
+      "<!doctype html>\n"
+      "<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title><style>{1}</style></head>\n"
+      "<body><h1>{0}</h1>\n"
+      "<dl>",
       escape(page.title), kStyle);
   for (const auto& [name, value] : page.facts)
     out += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));

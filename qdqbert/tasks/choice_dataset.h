@@ -33,12 +33,11 @@ struct ChoiceData {
 /// Records, by the columns that are there:
 ///  - SWAG: sent1, sent2, ending0, ending1, ...; label (number). A choice is sent2, a space, and an ending.
 ///  - CommonsenseQA as published: question {stem, choices [{label, text}]}, answerKey (the label).
-///  - plain: prompt (or question, context, sentence) and choices (list of at least one text); answer (or
-///  label):
-///    the number of the right one, or its text. A context beside a question stands before it, with a space
-///    between.
-/// Throws InputError naming file and line: no choices, an answer that is no choice, and, with
-/// `labels_required`, none.
+///  - plain: prompt (or question, context, sentence) and choices (list of at least one text); answer
+///    (or label): the number of the right one, or its text. A context beside a question stands before it,
+///    with a space between.
+/// Throws InputError naming file and line: no choices, an answer that is no choice,
+/// and, with `labels_required`, none.
 ChoiceData parse_choices(const RecordFile& file, bool labels_required = true);
 
 /// CODAH: tab-separated without header: category, prompt, choices, answer (number).

@@ -48,9 +48,9 @@ struct ClassifyColumns {
   std::optional<ClassifyKind> kind{};
 };
 
-/// Throws InputError naming file and line: a column that is absent, a label that is neither a text nor a
-/// number, a text where a number is needed, a number that is not finite, several labels where one is needed.
-/// Warns of empty texts.
+/// Throws InputError naming file and line: a column that is absent, a label that is neither a text
+/// nor a number, a text where a number is needed, a number that is not finite, several labels
+/// where one is needed. Warns of empty texts.
 ClassifyData parse_classify(const RecordFile& file, const ClassifyColumns& columns = {});
 ClassifyData read_classify(const std::filesystem::path& path, const ClassifyColumns& columns = {});
 

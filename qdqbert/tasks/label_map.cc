@@ -109,9 +109,8 @@ LabelChoice choose_labels(const std::vector<std::string>& found, const std::vect
     if (labels.id(label)) continue;
     if (replace) return {of_data(), true};
     fail(
-        "[labels] {} has the label \"{}\", which is not among the checkpoint's {}; give "
-        "--ignore_mismatched_sizes "
-        "to train a new head",
+        "[labels] {} has the label \"{}\", which is not among the checkpoint's {}; "
+        "give --ignore_mismatched_sizes to train a new head",
         data_name, label, list_of_labels(checkpoint));
   }
   return {std::move(labels), false};

@@ -30,8 +30,8 @@ class LabelMap {
   std::unordered_map<std::string, int64_t> ids_, folded_;
 };
 
-/// Each once, in the order of the public example scripts: by number when all are integers, else by code
-/// point.
+/// Each once, in the order of the public example scripts: by number when
+/// all are integers, else by code point.
 std::vector<std::string> sorted_labels(std::vector<std::string> labels);
 
 /// Begins "a, b, c, ..." of the first few.

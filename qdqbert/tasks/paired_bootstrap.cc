@@ -51,8 +51,8 @@ F1Difference paired_bootstrap_f1(const std::vector<SquadExample>& examples, std:
     double resampled = 0;
     for (size_t i = 0; i < count; ++i) {
       const uint64_t bits = random_bits(seed, static_cast<uint64_t>(r) * count + i);
-      // The high half times the count: an index without division; its bias of count / 2^32 is below the error
-      // sought.
+      // The high half times the count: an index without division;
+      // its bias of count / 2^32 is below the error sought.
       resampled += gain[((bits >> 32) * count) >> 32];
     }
     const double distance = resampled * to_percent - out.difference;

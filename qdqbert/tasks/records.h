@@ -32,17 +32,17 @@ struct RecordFile {
 
 enum class RecordFormat { kCsv, kTsv, kJsonLines, kJson };
 
-/// kCsv: RFC 4180 with a header. kTsv: a header, tabs, no quotes (a quote is a character like others), as
-/// many fields on every line. kJsonLines: one object a line, empty lines skipped. kJson: JSON lines, a list
-/// of objects, or {"data": [...]}. Throws InputError naming `name` and the line for ill-formed text and for a
-/// file without records.
+/// kCsv: RFC 4180 with a header. kTsv: a header, tabs, no quotes (a quote is a character like others),
+/// as many fields on every line. kJsonLines: one object a line, empty lines skipped. kJson: JSON
+/// lines, a list of objects, or {"data": [...]}. Throws InputError naming `name` and the line for
+/// ill-formed text and for a file without records.
 RecordFile parse_records(std::string_view text, RecordFormat format, const std::string& name);
 
 /// By the ending: .csv, .tsv, .jsonl, .json, each also with .gz behind.
 RecordFile read_records(const std::filesystem::path& path);
 
-/// Lines with their numbers; CR before the line end is dropped, empty lines are kept. Throws InputError for
-/// text that is not UTF-8.
+/// Lines with their numbers; CR before the line end is dropped, empty lines are kept.
+/// Throws InputError for text that is not UTF-8.
 struct TextLine {
   size_t number;
   std::string_view text;

@@ -6,8 +6,8 @@
 
 namespace qdqbert::tasks {
 
-/// Linear correlation; NaN when a side is constant. Throws InputError for lists of different length or fewer
-/// than two elements.
+/// Linear correlation; NaN when a side is constant. Throws InputError for lists of
+/// different length or fewer than two elements.
 double pearson_correlation(std::span<const double> references, std::span<const double> predictions);
 
 /// Pearson correlation of the ranks; NaN when a side is constant or has a single element. Throws InputError

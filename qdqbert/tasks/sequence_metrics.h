@@ -38,16 +38,16 @@ struct SequenceScore {
   SpanScore overall;                                     ///< micro average
   double accuracy = 0;                                   ///< share of equal tags
 
-  /// {type: {precision, recall, f1, number}, ..., overall_precision, overall_recall, overall_f1,
-  /// overall_accuracy}
+  /// {type: {precision, recall, f1, number}, ..., overall_precision,
+  /// overall_recall, overall_f1, overall_accuracy}
   Json to_json() const;
 };
 
 using TagSequences = std::vector<std::vector<std::string>>;
 
-/// One list of tags per sentence; a span counts where type, begin and end agree. Throws InputError for
-/// another number of sentences or tags on the two sides, for no tags at all, an empty tag, and a prefix that
-/// the scheme does not have.
+/// One list of tags per sentence; a span counts where type, begin and end agree. Throws InputError
+/// for another number of sentences or tags on the two sides, for no tags at all, an empty tag,
+/// and a prefix that the scheme does not have.
 SequenceScore score_sequences(const TagSequences& references, const TagSequences& predictions,
                               TagScheme scheme = TagScheme::kLenient);
 

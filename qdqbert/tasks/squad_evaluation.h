@@ -20,16 +20,16 @@ struct SquadLogits {
 
 struct SquadEvaluation {
   std::vector<ExampleAnswer> answers;
-  Json metrics;  ///< {exact_match, f1} or the v2 metric; null when the examples have no answers to compare
-                 ///< with
+  /// {exact_match, f1} or the v2 metric; null when the examples have no answers to compare with.
+  Json metrics;
 };
 
 /// Answers from logits, and their scores where `score` is set.
 SquadEvaluation evaluate_squad(const std::vector<SquadExample>& examples, const SquadFeatures& features,
                                const SquadLogits& logits, const AnswerOptions& options, bool score);
 
-/// Writes `<prefix>_predictions.json`, `<prefix>_nbest_predictions.json` and, for version 2,
-/// `<prefix>_null_odds.json`.
+/// Writes `<prefix>_predictions.json`, `<prefix>_nbest_predictions.json` and,
+/// for version 2, `<prefix>_null_odds.json`.
 void write_answers(const std::filesystem::path& directory, const std::string& prefix,
                    const std::vector<SquadExample>& examples, const SquadEvaluation& evaluation,
                    bool version_2);

@@ -17,8 +17,8 @@ namespace qdqbert::tasks {
 struct FeatureOptions {
   int max_length = 384;  ///< tokens of a feature, special tokens included
   int stride = 128;      ///< tokens that consecutive windows share
-  bool pad_to_max_length =
-      true;  ///< decides the labels of answers in a window's last token (see start_position)
+  /// Decides the labels of answers in a window's last token (see start_position).
+  bool pad_to_max_length = true;
   /// Label an answer that begins in the last token of its window with that token. The original's scan runs on
   /// to the last index of the feature there.
   bool fix_labels = false;
@@ -58,8 +58,8 @@ class SquadFeatures {
   void fill(size_t i, std::span<int64_t> input_ids, std::span<int64_t> attention_mask,
             std::span<int64_t> token_type_ids) const;
 
-  /// One offset per column of width(i); `is_context` (same size) says which belong to the context. Added
-  /// tokens have [0, 0).
+  /// One offset per column of width(i); `is_context` (same size) says which belong to
+  /// the context. Added tokens have [0, 0).
   void offsets(size_t i, std::vector<text::Offset>& offsets, std::vector<uint8_t>& is_context) const;
 
  private:

@@ -20,8 +20,8 @@ struct AnswerOptions {
   double null_score_diff_threshold = 0;
 };
 
-/// What the logits of one feature stand for. offsets[t] belongs to column t; columns outside the context are
-/// marked.
+/// What the logits of one feature stand for. offsets[t] belongs to column t;
+/// columns outside the context are marked.
 struct AnswerFeature {
   size_t example = 0;
   std::vector<text::Offset> offsets;
@@ -58,8 +58,8 @@ std::vector<ExampleAnswer> find_answers(const std::vector<SquadExample>& example
                                         const FeatureSource& feature, std::span<const FeatureLogits> logits,
                                         const AnswerOptions& options, LogitType type = LogitType::kFloat32);
 
-/// id -> text; id -> candidates; id -> null odds. The files of the original are dump_json(..., {indent 4,
-/// final newline}).
+/// id -> text; id -> candidates; id -> null odds. The files of the original are
+/// dump_json(..., {indent 4, final newline}).
 Json predictions_json(const std::vector<SquadExample>& examples, const std::vector<ExampleAnswer>& answers);
 Json n_best_json(const std::vector<SquadExample>& examples, const std::vector<ExampleAnswer>& answers);
 Json null_odds_json(const std::vector<SquadExample>& examples, const std::vector<ExampleAnswer>& answers);

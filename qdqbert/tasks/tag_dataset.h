@@ -42,8 +42,8 @@ TagData parse_conll(std::string_view text, const std::string& name, const TagCol
 /// Records with a list of words and a list of tags (texts or integers) of equal length.
 TagData parse_tag_records(const RecordFile& file, const TagColumns& columns = {});
 
-/// .jsonl and .json are records; .conll, .conll2003, .bio, .iob, .iob2, .txt, .tsv are columns; each also
-/// with .gz behind.
+/// .jsonl and .json are records; .conll, .conll2003, .bio, .iob, .iob2, .txt,
+/// .tsv are columns; each also with .gz behind.
 TagData read_tags(const std::filesystem::path& path, const TagColumns& columns = {});
 
 }  // namespace qdqbert::tasks

@@ -18,8 +18,8 @@ constexpr int64_t kIgnoredLabel = -100;
 
 struct TagFeatureOptions {
   int max_length = 512;
-  /// Label every piece of a word (B- becomes I- behind the first one where the labels have it), not only the
-  /// first.
+  /// Label every piece of a word (B- becomes I- behind the first one where
+  /// the labels have it), not only the first.
   bool label_all_tokens = false;
 };
 
@@ -39,20 +39,20 @@ struct TagFeatures {
 std::vector<int64_t> inside_labels(const LabelMap& labels);
 
 struct TagPrediction {
-  std::vector<std::string>
-      tags;  ///< of every word; "O" (or the first label) for cut words and words without piece
+  /// Of every word; "O" (or the first label) for cut words and words without piece.
+  std::vector<std::string> tags;
   std::vector<uint8_t> covered;       ///< whether the word had a piece in the feature
   std::vector<double> probabilities;  ///< of the tag; 0 where not covered
 };
 
-/// The tag of a word is the label with the largest logit at its first piece. `logits` are [tokens][labels] of
-/// one row, without padding.
+/// The tag of a word is the label with the largest logit at its first piece.
+/// `logits` are [tokens][labels] of one row, without padding.
 TagPrediction predict_tags(const TagFeatures& features, size_t row, size_t words,
                            std::span<const float> logits, const LabelMap& labels);
 
-/// Entity precision, recall and F1 as seqeval's default gives them, over the covered words as the public
-/// example does: {precision, recall, f1, accuracy}, with `by_type` also {type: {precision, recall, f1,
-/// number}}.
+/// Entity precision, recall and F1 as seqeval's default gives them, over the covered words
+/// as the public example does: {precision, recall, f1, accuracy}, with `by_type` also
+/// {type: {precision, recall, f1, number}}.
 Json tag_metrics(const TagData& data, const std::vector<TagPrediction>& predictions, bool by_type = false);
 
 /// `<prefix>_predictions.txt` (the tags of a sentence on a line, separated by spaces) and

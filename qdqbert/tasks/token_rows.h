@@ -31,8 +31,8 @@ class TokenRows {
   /// Keeps the first `count` rows.
   void truncate(size_t count);
 
-  /// Writes a row into spans of equal size, at least its length; columns without a token hold the padding id
-  /// and mask 0.
+  /// Writes a row into spans of equal size, at least its length;
+  /// columns without a token hold the padding id and mask 0.
   void fill(size_t row, std::span<int64_t> input_ids, std::span<int64_t> attention_mask,
             std::span<int64_t> token_type_ids) const;
 

@@ -13,8 +13,8 @@ namespace {
 /// walk to the end; from the right the first window is the end of the text and they walk to the front.
 std::vector<Window> windows_of(size_t n, size_t length, size_t stride, Side side) {
   if (n <= length) return {{0, n}};
-  // As the reference has it: a sequence without room gives an empty window, then all of it in one overflow
-  // window.
+  // As the reference has it: a sequence without room gives an empty window,
+  // then all of it in one overflow window.
   if (length == 0) return {{0, 0}, {0, n}};
   if (stride >= length)
     fail("[truncation] a stride of {} tokens must be smaller than the window, which has room for {}", stride,

@@ -47,10 +47,10 @@ struct WindowPair {
   Window first, second;
 };
 
-/// How [first | second] sequences of n1 and n2 tokens (n2 nullopt: no second) are cut so that window lengths
-/// add up to at most max_length minus the special tokens (2 or 3). Without return_overflow only the first
-/// pair is given. Throws InputError when a sequence would have to lose all its tokens or the stride leaves no
-/// progress.
+/// How [first | second] sequences of n1 and n2 tokens (n2 nullopt: no second) are cut so that window
+/// lengths add up to at most max_length minus the special tokens (2 or 3). Without return_overflow
+/// only the first pair is given. Throws InputError when a sequence would have to lose all its
+/// tokens or the stride leaves no progress.
 std::vector<WindowPair> make_windows(size_t n1, std::optional<size_t> n2, const EncodeOptions& options,
                                      int max_length, Side truncation_side);
 

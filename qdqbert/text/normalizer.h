@@ -31,8 +31,8 @@ struct NormalizedChar {
 void normalize(const char32_t* chars, size_t count, uint32_t first, const NormalizerOptions& options,
                std::vector<NormalizedChar>& out);
 
-/// Words of normalized text as [begin, end) indices into it: runs between white space, each punctuation
-/// character alone.
+/// Words of normalized text as [begin, end) indices into it: runs between white space,
+/// each punctuation character alone.
 void split_words(const std::vector<NormalizedChar>& text, std::vector<Offset>& words);
 
 }  // namespace qdqbert::text

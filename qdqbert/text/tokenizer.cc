@@ -14,8 +14,8 @@ namespace {
 /// Longer words (in normalized characters) are [UNK] in the reference.
 constexpr size_t kLongestWord = 100;
 
-/// Continuation pieces are stored behind this byte, which cannot occur in a word: the normalizer drops
-/// U+0001.
+/// Continuation pieces are stored behind this byte, which cannot occur in
+/// a word: the normalizer drops U+0001.
 constexpr char kContinuation = '\x01';
 
 Trie build_trie(const Vocabulary& vocabulary) {
@@ -111,8 +111,8 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, TokenizerOptions options)
         std::all_of(token.begin(), token.end(), [](char c) { return c > ' ' && c < '\x7f'; });
     if (!printable || is_ascii_word(token.substr(0, 1)))
       fail(
-          "[tokenizer] the special token {} must be printable ASCII without spaces and begin with "
-          "punctuation",
+          "[tokenizer] the special token {} must be printable ASCII without spaces "
+          "and begin with punctuation",
           token);
     specials_.emplace_back(token, id);
     begins_special_[static_cast<size_t>(token[0])] = true;

@@ -1,5 +1,5 @@
-// The BERT WordPiece tokenizer: text to ids with offsets in Unicode code points, equal to the reference's
-// fast tokenizer.
+// The BERT WordPiece tokenizer: text to ids with offsets in Unicode code points,
+// equal to the reference's fast tokenizer.
 #pragma once
 
 #include <array>

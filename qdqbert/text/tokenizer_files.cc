@@ -79,8 +79,8 @@ void refuse_others(const std::string& token, const TokenizerOptions& options, co
   for (const std::string& known : {options.unk, options.sep, options.pad, options.cls, options.mask})
     if (token == known) return;
   fail(
-      "[tokenizer] {}: the added token \"{}\" is not one of BERT's five special tokens; others are not "
-      "supported",
+      "[tokenizer] {}: the added token \"{}\" is not one of BERT's five special tokens; "
+      "others are not supported",
       name, token);
 }
 

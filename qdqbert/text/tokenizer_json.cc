@@ -96,8 +96,8 @@ std::vector<std::string> read_vocabulary(const SortedJson& vocab, const std::str
     const bool in_range = id.is_number_unsigned() && id.get<uint64_t>() < tokens.size();
     if (!in_range)
       fail(
-          "[tokenizer] {}: the vocabulary gives \"{}\" the id {}, but its {} tokens must have the ids 0 to "
-          "{}",
+          "[tokenizer] {}: the vocabulary gives \"{}\" the id {}, but its {} tokens "
+          "must have the ids 0 to {}",
           name, token, Part::shown(id), tokens.size(), tokens.size() - 1);
     const auto i = id.get<size_t>();
     if (seen[i])
@@ -204,8 +204,8 @@ TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& nam
       const std::string content = token.text("content", "");
       if (std::find(known.begin(), known.end(), content) == known.end())
         fail(
-            "[tokenizer] {}: the added token \"{}\" is not one of BERT's five special tokens; others are not "
-            "supported",
+            "[tokenizer] {}: the added token \"{}\" is not one of BERT's five special tokens; "
+            "others are not supported",
             name, content);
       if (token.integer("id") != result.vocabulary.id(content))
         fail("[tokenizer] {}: the added token {} has the id {}, in the vocabulary it has {}", name, content,

@@ -14,8 +14,8 @@ struct TokenizerJson {
   TokenizerOptions options;
 };
 
-/// `name` is for messages. Throws InputError for JSON that is broken and for every part that this project's
-/// tokenizer does not do.
+/// `name` is for messages. Throws InputError for JSON that is broken and for every part
+/// that this project's tokenizer does not do.
 TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& name);
 
 std::string dump_tokenizer_json(const Tokenizer& tokenizer);

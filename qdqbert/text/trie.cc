@@ -65,8 +65,8 @@ uint32_t Trie::find_base(const std::vector<unsigned char>& bytes) {
     bool fits = !is_base_[base];
     for (size_t i = 1; i < bytes.size() && fits; ++i) fits = nodes_[base + bytes[i]].base_and_label == 0;
     if (!fits) continue;
-    // A stretch that is nearly full is not searched again: keeps building linear at the price of a few free
-    // cells.
+    // A stretch that is nearly full is not searched again: keeps building
+    // linear at the price of a few free cells.
     if (at - start > 32 && taken * 20 > (at - start) * 19) first_free_ = at;
     return base;
   }

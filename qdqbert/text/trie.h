@@ -1,5 +1,5 @@
-// A byte trie in a double array: one addition and one comparison per byte, which is what makes longest-match
-// cheap.
+// A byte trie in a double array: one addition and one comparison per byte,
+// which is what makes longest-match cheap.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ class Trie {
  public:
   static constexpr uint32_t kNowhere = 0;
 
-  /// `keys` must be sorted and distinct, not empty, without zero bytes; values >= 0. Throws InputError for
-  /// more than 2^24 nodes.
+  /// `keys` must be sorted and distinct, not empty, without zero bytes; values >= 0.
+  /// Throws InputError for more than 2^24 nodes.
   explicit Trie(const std::vector<std::pair<std::string, int32_t>>& keys);
 
   uint32_t root() const { return kRoot; }
@@ -29,9 +29,9 @@ class Trie {
 
  private:
   static constexpr uint32_t kRoot = 1;
-  /// The child for a byte lives at base + byte and carries the byte as its label. No two states have the same
-  /// base, so the label alone tells whose child a node is. Leaves have base 0, which no other state has; free
-  /// nodes label 0.
+  /// The child for a byte lives at base + byte and carries the byte as its label. No two states
+  /// have the same base, so the label alone tells whose child a node is. Leaves have base 0,
+  /// which no other state has; free nodes label 0.
   struct Node {
     uint32_t base_and_label = 0;  ///< base << 8 | label
     int32_t value = -1;

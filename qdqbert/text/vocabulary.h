@@ -12,8 +12,8 @@ namespace qdqbert::text {
 
 class Vocabulary {
  public:
-  /// Ids are positions. Throws InputError naming `name` for an empty list, an empty or repeated token and
-  /// invalid UTF-8.
+  /// Ids are positions. Throws InputError naming `name` for an empty list,
+  /// an empty or repeated token and invalid UTF-8.
   Vocabulary(std::vector<std::string> tokens, const std::string& name);
 
   /// vocab.txt: one token a line, split at \n only (a line may be any other white space character); the last

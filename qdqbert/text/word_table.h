@@ -15,8 +15,8 @@ class WordTable {
  public:
   static constexpr size_t kLongest = 12;
 
-  /// Longer words are left out. Words must be distinct and not hold zero bytes; those that come first are
-  /// found fastest.
+  /// Longer words are left out. Words must be distinct and not hold zero bytes;
+  /// those that come first are found fastest.
   explicit WordTable(const std::vector<std::pair<std::string, int32_t>>& words);
 
   /// Where the `length` <= kLongest bytes at `word` would be. 16 bytes are read.

@@ -13,18 +13,18 @@ namespace qdqbert::train {
 
 /// Gives one batch after the other (a `samples` count and the inputs), nullopt at the end.
 struct CalibrationBatch {
-  int64_t samples =
-      0;  ///< 0: the batch is run to keep step with other processes, and nothing is taken from it
+  /// 0: the batch is run to keep step with other processes, and nothing is taken from it.
+  int64_t samples = 0;
   model::ModelInputs inputs;
 };
 using BatchSource = std::function<std::optional<CalibrationBatch>()>;
 
 /// Runs the model on `source` until it ends with every quantizer collecting and none quantizing, so that
-/// ranges come from the float model; quantizers without a calibrator are switched off. Weights do not change,
-/// so they are looked at once. Batches are moved to where the model lies, and what quantizers see comes back:
-/// histograms and maxima are counted on the CPU. Memory does not grow with the number of samples. Returns the
-/// number of samples. Throws InputError naming the quantizer when a value is NaN or infinite, or when there
-/// is no sample at all.
+/// ranges come from the float model; quantizers without a calibrator are switched off. Weights do not
+/// change, so they are looked at once. Batches are moved to where the model lies, and what quantizers
+/// see comes back: histograms and maxima are counted on the CPU. Memory does not grow with the number of
+/// samples. Returns the number of samples. Throws InputError naming the quantizer when a value is NaN or
+/// infinite, or when there is no sample at all.
 ///
 /// With a group every rank calls it with a source of its own that gives as many batches as everybody's: rank
 /// r of n has batches r, n + r, ... of all. Ranges are then those of one process that ran all batches in

@@ -34,8 +34,8 @@ void flush_directory(const fs::path& directory) {
   ::close(handle);
 }
 
-/// Under a name that nobody takes for a checkpoint, so that a removal that is interrupted leaves none that is
-/// half.
+/// Under a name that nobody takes for a checkpoint, so that a removal that is
+/// interrupted leaves none that is half.
 fs::path hide_checkpoint(const fs::path& directory) {
   const fs::path hidden =
       directory.parent_path() / (std::string(kRemoving) + std::to_string(*checkpoint_step(directory)));
@@ -107,9 +107,8 @@ std::string checkpoint_fault(const fs::path& directory) {
   if (!fs::is_directory(directory, ignored)) return "it is not a directory";
   if (!fs::exists(directory / kResumeFile, ignored))
     return fs::exists(directory / "optimizer.pt", ignored)
-               ? "it was written by another program, whose optimizer state is not read; start from it as a "
-                 "model "
-                 "(--model_name_or_path)"
+               ? "it was written by another program, whose optimizer state is not read; start from it "
+                 "as a model (--model_name_or_path)"
                : fmt::format("{} is missing, so it was not written to its end", kResumeFile);
   try {
     const Json resume = read_json(directory / kResumeFile);

@@ -8,8 +8,8 @@ namespace qdqbert::train {
 
 class ClassifyData : public RowData {
  public:
-  /// Throws InputError naming file and line for a label that `labels` lacks. `labels` is empty for
-  /// regression.
+  /// Throws InputError naming file and line for a label that `labels` lacks.
+  /// `labels` is empty for regression.
   ClassifyData(tasks::ClassifyData data, tasks::LabelMap labels, const TaskContext& context);
 
   model::ModelInputs batch(std::span<const int64_t> samples, int64_t micro_step) override;

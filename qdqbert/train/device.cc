@@ -49,8 +49,8 @@ std::string number_fault(const nn::Gpus& gpus, int64_t number, const std::option
   if (number < count) return age_fault(gpus, static_cast<size_t>(number));
   if (launch)
     return fmt::format(
-        "{} processes share this machine and its {} GPU{}: start as many as there are GPUs, and let each see "
-        "all of them",
+        "{} processes share this machine and its {} GPU{}: start as many as there are GPUs, "
+        "and let each see all of them",
         launch->on_this_machine, count, count == 1 ? "" : "s");
   std::string there;
   for (size_t i = 0; i < gpus.list.size(); ++i) there += (i > 0 ? ", " : "") + gpu_text(gpus, i);

@@ -1,5 +1,5 @@
-// Where a model computes: what --device asks for, what this machine has, and the way of tensors there and
-// back.
+// Where a model computes: what --device asks for, what this machine has,
+// and the way of tensors there and back.
 #pragma once
 
 #include <exception>

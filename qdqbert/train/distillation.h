@@ -15,12 +15,12 @@ struct DistillationOptions {
   double alpha = 0.5;           ///< share of the teacher's answers; the labels have the rest
   double hidden_weight = 0;     ///< of the mean squared difference of hidden states, added to the loss
   double attention_weight = 0;  ///< of that of attention probabilities
-  /// Student's and teacher's layers, from 0; empty: student layer l learns from (l + 1) * Lt / Ls - 1, so
-  /// that the last ones meet.
+  /// Student's and teacher's layers, from 0; empty: student layer l learns from
+  /// (l + 1) * Lt / Ls - 1, so that the last ones meet.
   std::vector<std::pair<int64_t, int64_t>> layers;
 
-  /// Throws UsageError: temperature not positive, alpha outside [0, 1], negative weights, layers without a
-  /// weight.
+  /// Throws UsageError: temperature not positive, alpha outside [0, 1],
+  /// negative weights, layers without a weight.
   void validate() const;
   Json to_json() const;
 };

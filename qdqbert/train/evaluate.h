@@ -11,8 +11,8 @@
 
 namespace qdqbert::train {
 
-/// Inputs of features `rows`, each padded to `width` columns: input_ids, attention_mask, token_type_ids int64
-/// [rows, width].
+/// Inputs of features `rows`, each padded to `width` columns: input_ids, attention_mask,
+/// token_type_ids int64 [rows, width].
 model::ModelInputs batch_of(const tasks::SquadFeatures& features, std::span<const size_t> rows, size_t width);
 
 /// True when no enabled quantizer takes its range from the batch at hand, so that results do not depend on

@@ -25,8 +25,8 @@ class LossScaler {
   /// After a backward pass. `finite`: bool [] on the device, whether all gradients were.
   void update(const at::Tensor& finite);
 
-  /// The scale and the good steps since its last change, which wait for the device; and what sets them, for
-  /// resuming.
+  /// The scale and the good steps since its last change, which wait for the device;
+  /// and what sets them, for resuming.
   double current_scale() const { return scale_.item<double>(); }
   int64_t good_steps() const { return good_steps_.item<int64_t>(); }
   void restore(double scale, int64_t good_steps);

@@ -21,14 +21,14 @@ struct CalibrationRecord {
   std::string command_line;
 };
 
-/// What quantization.json holds: format, versions, calibration (method, data file with SHA-256, samples,
-/// seed, command line), every quantizer with descriptor, calibrator and range, and `scores`, which may be
-/// filled in later.
+/// What quantization.json holds: format, versions, calibration (method, data file with SHA-256,
+/// samples, seed, command line), every quantizer with descriptor, calibrator and range,
+/// and `scores`, which may be filled in later.
 Json quantization_json(const model::PreTrainedModel& model, const CalibrationRecord& record);
 
-/// The same after training: versions, quantizers as they are now, `training` (options, data, results) and
-/// what `before`, the quantization.json that the run began with (null when there was none), says about
-/// calibration.
+/// The same after training: versions, quantizers as they are now, `training` (options, data,
+/// results) and what `before`, the quantization.json that the run began with (null when
+/// there was none), says about calibration.
 Json trained_quantization_json(const model::PreTrainedModel& model, const Json& before, const Json& training,
                                const std::string& command_line);
 

@@ -14,13 +14,13 @@ namespace qdqbert::train {
 /// Parameters that take gradients, each once (under its first name, where two are tied), in model order.
 std::vector<nn::NamedTensor> trainable_parameters(const torch::nn::Module& model);
 
-/// False for biases and the parameters of LayerNorm, which the original does not decay, and for learned
-/// ranges.
+/// False for biases and the parameters of LayerNorm, which the original does
+/// not decay, and for learned ranges.
 bool is_decayed(const std::string& parameter_name);
 
-/// Square root of the sum of squares of all gradients. Sums are taken in double precision over blocks of
-/// fixed size in a fixed order, so the result does not depend on the number of threads. Parameters without
-/// gradient count as 0.
+/// Square root of the sum of squares of all gradients. Sums are taken in double precision over blocks
+/// of fixed size in a fixed order, so the result does not depend on the number of threads.
+/// Parameters without gradient count as 0.
 double gradient_norm(const std::vector<nn::NamedTensor>& parameters);
 
 /// What gradients are multiplied by so that their norm does not exceed `max_norm`: max_norm / (norm + 1e-6)
@@ -34,8 +34,7 @@ at::Tensor clip_factor_on_device(const at::Tensor& norm, double max_norm);
 
 enum class AdamVariant {
   kTorch,    ///< torch.optim.AdamW: decays first, epsilon beside the corrected root
-  kLibrary,  ///< the original library's own class up to its release 4.29: epsilon beside the plain root,
-             ///< decays last
+  kLibrary,  ///< the original library's class up to release 4.29: epsilon beside the plain root, decays last
 };
 
 struct AdamOptions {

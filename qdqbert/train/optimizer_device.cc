@@ -33,8 +33,8 @@ struct Operands {
   at::Tensor gradient, parameter, mean, square;
 };
 
-/// Correctly rounded, as processors and GPUs have it; the operator of LibTorch 2.15 on the CPU is a bit off
-/// for one float32 in five.
+/// Correctly rounded, as processors and GPUs have it; the operator of LibTorch 2.15 on the CPU
+/// is a bit off for one float32 in five.
 at::Tensor square_root(const at::Tensor& x) {
   return x.to(at::kDouble).sqrt().to(at::kFloat);
 }

@@ -30,8 +30,8 @@ class ProcessGroup {
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
 
-  /// From here on tensors of GPUs go over NCCL; `device` is this rank's. Collective. Throws UsageError for a
-  /// build without it.
+  /// From here on tensors of GPUs go over NCCL; `device` is this rank's. Collective.
+  /// Throws UsageError for a build without it.
   void use_gpu(at::Device device);
 
   int rank() const { return launch_.rank; }
@@ -47,13 +47,13 @@ class ProcessGroup {
   void barrier();
   /// What each rank gave, by rank; lengths may differ.
   std::vector<std::string> gather(const std::string& bytes);
-  /// Throws UsageError on every rank, naming the first rank that disagrees, unless all gave the same text for
-  /// `what` ("the flags").
+  /// Throws UsageError on every rank, naming the first rank that disagrees, unless all gave
+  /// the same text for `what` ("the flags").
   void require_equal(const std::string& what, const std::string& text);
 
   struct Pending;
-  /// Starts a sum; wait() on the result ends it. Several may be under way and end in the order of their
-  /// start.
+  /// Starts a sum; wait() on the result ends it.
+  /// Several may be under way and end in the order of their start.
   std::unique_ptr<Pending> start_sum(const at::Tensor& tensor);
   void wait(Pending& pending);
 

@@ -73,8 +73,8 @@ void fuse_three(nn::TensorQuantizer& q, nn::TensorQuantizer& k, nn::TensorQuanti
   for (const nn::TensorQuantizer* quantizer : {&q, &k, &v})
     if (quantizer->amax().numel() != 1)
       fail<UsageError>(
-          "[fuse-qkv] {}: the weight ranges are per channel; add --recalibrate-weights to make them per "
-          "tensor",
+          "[fuse-qkv] {}: the weight ranges are per channel; "
+          "add --recalibrate-weights to make them per tensor",
           what);
   const double a = q.amax().item<float>(), b = k.amax().item<float>(), c = v.amax().item<float>();
   const double top = std::max({a, b, c});
@@ -215,8 +215,7 @@ std::string granularity_warning(const model::PreTrainedModel& model, const Quant
     if (ends_with(item.name, "_weight_quantizer") && item.quantizer->has_amax() &&
         item.quantizer->amax().numel() > 1)
       return "--quant-per-tensor has no effect on the per-channel weight ranges of this checkpoint; add "
-             "--recalibrate-weights to "
-             "convert them";
+             "--recalibrate-weights to convert them";
   return "";
 }
 

@@ -43,8 +43,8 @@ nn::QuantDefaults quant_defaults(const QuantOptions& options);
 /// (specification 4.7). Throws UsageError for --fuse-qkv --quant-per-tensor on ranges that are per channel.
 void configure_model(model::PreTrainedModel& model, const QuantOptions& options);
 
-/// Ends of configure_model() that also apply right after calibration of a fresh model; each logs what it
-/// does.
+/// Ends of configure_model() that also apply right after calibration of
+/// a fresh model; each logs what it does.
 void fuse_qkv(model::PreTrainedModel& model, bool weights_too);
 void clip_gelu(model::PreTrainedModel& model, double bound);
 void recalibrate_weights(model::PreTrainedModel& model);
@@ -52,8 +52,8 @@ void recalibrate_weights(model::PreTrainedModel& model);
 /// One line per quantizer and the count, as the original prints them (specification 4.10).
 std::string quantizer_summary(const model::PreTrainedModel& model);
 
-/// Sentence about a flag that has no effect on these ranges (weights per channel under --quant-per-tensor),
-/// or "".
+/// Sentence about a flag that has no effect on these ranges (weights per channel
+/// under --quant-per-tensor), or "".
 std::string granularity_warning(const model::PreTrainedModel& model, const QuantOptions& options);
 
 }  // namespace qdqbert::train

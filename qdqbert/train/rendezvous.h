@@ -11,8 +11,8 @@
 
 namespace qdqbert::train {
 
-/// Defaults, but the store is served by threads: LibTorch 2.4 and newer want libuv otherwise, and some are
-/// built without it.
+/// Defaults, but the store is served by threads: LibTorch 2.4 and newer want libuv
+/// otherwise, and some are built without it.
 c10d::TCPStoreOptions store_options();
 
 /// Makes this rank's connections to the others with the help of a store that all ranks reach.

@@ -24,9 +24,9 @@ std::string_view name_of(ScheduleType type);
 /// Throws UsageError naming the schedules that exist.
 ScheduleType parse_schedule(std::string_view name);
 
-/// The schedules of the original's library, with its default arguments: half a cosine, one cycle of restarts,
-/// a polynomial of degree 1 that ends at 1e-7, an inverse square root whose time scale is the warm-up (10,000
-/// steps without one).
+/// The schedules of the original's library, with its default arguments: half a cosine, one cycle
+/// of restarts, a polynomial of degree 1 that ends at 1e-7, an inverse square root whose time scale
+/// is the warm-up (10,000 steps without one).
 struct Schedule {
   ScheduleType type = ScheduleType::kLinear;
   double base_learning_rate = 5e-5;

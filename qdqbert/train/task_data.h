@@ -26,8 +26,8 @@ class TaskData : public TrainingData {
   /// Forgets what was collected. `padded`: rows will have their full width, and what the model says about
   /// padding counts where it counts in the original.
   virtual void begin_evaluation(bool padded) = 0;
-  /// Outputs of the inputs of these samples (logits, or start and end logits; float32); every sample comes
-  /// once, in any order.
+  /// Outputs of the inputs of these samples (logits, or start and end logits; float32);
+  /// every sample comes once, in any order.
   virtual void collect(std::span<const int64_t> samples, const model::ModelOutputs& outputs) = 0;
   /// Whether metrics() says anything: the samples have labels.
   virtual bool scored() const = 0;

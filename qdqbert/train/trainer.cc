@@ -203,8 +203,8 @@ Trainer::Batch Trainer::make_batch(int64_t micro_step) {
   load_epoch(micro_step / plan_.batches_per_epoch);
   const int64_t begin = micro_step % plan_.batches_per_epoch * options_.global_batch_size();
   const int64_t count = std::min(options_.global_batch_size(), plan_.samples - begin);
-  // Every rank has at least one sample: RunPlan leaves a last batch out that has fewer samples than there are
-  // ranks.
+  // Every rank has at least one sample: RunPlan leaves a last batch out that
+  // has fewer samples than there are ranks.
   const int64_t mine = begin + count * rank() / options_.processes;
   const int64_t next = begin + count * (rank() + 1) / options_.processes;
   const std::span<const int64_t> samples(order_.data() + mine, static_cast<size_t>(next - mine));
@@ -257,8 +257,8 @@ void Trainer::train_batch(const Batch& batch) {
   pending_flops_ += 6 * positions * weights_beside_embeddings_;
 }
 
-/// Everything between the last backward pass and the optimizer. Returns the norm of the gradients before
-/// clipping.
+/// Everything between the last backward pass and the optimizer.
+/// Returns the norm of the gradients before clipping.
 double Trainer::finish_gradients(const Batch& batch) {
   if (average_) {
     average_->finish();

@@ -68,10 +68,10 @@ struct TrainerHooks {
   Json identity = Json::object();
   std::vector<TrainingObserver*> observers;
   ProgressSink progress;  ///< may throw; a checkpoint is written then
-  /// Trains together with the other ranks, which run the same Trainer over the same samples: a global batch
-  /// is `batch_size` samples a rank, gradients are those of the mean over all of them, rank 0 writes.
-  /// `evaluate` is called on all ranks. When a rank is lost, rank 0 writes a checkpoint before the error goes
-  /// on.
+  /// Trains together with the other ranks, which run the same Trainer over the same samples:
+  /// a global batch is `batch_size` samples a rank, gradients are those of the mean over all of
+  /// them, rank 0 writes. `evaluate` is called on all ranks. When a rank is lost, rank 0 writes
+  /// a checkpoint before the error goes on.
   ProcessGroup* group = nullptr;
 };
 
@@ -83,9 +83,9 @@ struct TrainingResult {
 
 class Trainer {
  public:
-  /// Trains where the model lies. `output` receives checkpoints. Throws UsageError as
-  /// TrainerOptions::validate() and for fp16 on a CPU, InputError when nothing is left to train or there is
-  /// no sample.
+  /// Trains where the model lies. `output` receives checkpoints. Throws UsageError
+  /// as TrainerOptions::validate() and for fp16 on a CPU, InputError when nothing
+  /// is left to train or there is no sample.
   Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptions options, TrainerHooks hooks,
           std::filesystem::path output);
 

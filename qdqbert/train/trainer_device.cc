@@ -76,8 +76,8 @@ void Trainer::refuse_for_memory(const Batch& batch, bool between_steps, const st
       fmt::format("training: step {}, batch {}", state_.global_step + 1, batch.micro_step), device_,
       batch.inputs,
       fmt::format(
-          "{}; a smaller --per_device_train_batch_size with more --gradient_accumulation_steps trains "
-          "the same in less, and so does --gradient_checkpointing",
+          "{}; a smaller --per_device_train_batch_size with more --gradient_accumulation_steps trains the "
+          "same in less, and so does --gradient_checkpointing",
           last ? fmt::format("the last checkpoint is {}", last->string()) : "there is no checkpoint yet"),
       error);
 }

@@ -113,8 +113,8 @@ void Trainer::log_losses() {
   check_chance(mean, steps);
 }
 
-/// A model that answers as well as one that knows nothing, behind the warm-up and over enough steps not to be
-/// chance itself.
+/// A model that answers as well as one that knows nothing, behind the warm-up and over
+/// enough steps not to be chance itself.
 void Trainer::check_chance(double mean_loss, int64_t steps) {
   constexpr int64_t kSteps = 20;
   constexpr double kShare = 0.97;
@@ -126,8 +126,7 @@ void Trainer::check_chance(double mean_loss, int64_t steps) {
   warned_of_chance_ = true;
   log_warning(
       "the loss over the last {} steps, {:.4f}, is that of a model that guesses ({:.4f}): a smaller "
-      "--learning_rate, "
-      "warm-up, or ranges from --do_calib may be needed",
+      "--learning_rate, warm-up, or ranges from --do_calib may be needed",
       steps, mean_loss, chance);
 }
 

@@ -64,14 +64,12 @@ void TrainerOptions::validate() const {
     if (saving != evaluation)
       fail<UsageError>(
           "[load_best_model_at_end] --save_strategy {} and --evaluation_strategy {} must be the same, so "
-          "that the "
-          "best model is among the checkpoints",
+          "that the best model is among the checkpoints",
           name_of(saving), name_of(evaluation));
     if (saving == Interval::kSteps && (save_steps == 0 || save_steps % eval_steps != 0))
       fail<UsageError>(
-          "[load_best_model_at_end] --save_steps {} must be a multiple of --eval_steps {}, so that the best "
-          "model is "
-          "among the checkpoints",
+          "[load_best_model_at_end] --save_steps {} must be a multiple of --eval_steps {}, so that the "
+          "best model is among the checkpoints",
           save_steps, eval_steps);
   }
 }

@@ -32,7 +32,7 @@ struct CommandOptions {
   /// SIGKILL this many seconds after standard error holds the text.
   std::string kill_at;
   double kill_delay = 0;
-  std::string input;  ///< what stands on standard input
+  std::string input;         ///< what stands on standard input
   bool reader_gone = false;  ///< standard output is a pipe that nobody reads
 };
 

@@ -404,8 +404,8 @@ TEST_F(EngineVerbs, OtherModelsSayWhatTheyGive) {
   EXPECT_THAT(refused.err, HasSubstr("does not answer questions"));
   EXPECT_THAT(refused.err, HasSubstr("logits [1, 2]"));
   const auto lines = testing::json_lines(good({"predict", other, "--raw"},
-                                              "{\"id\": 1, \"input_ids\": [101, 7592, 102]}\n{\"input_ids\": "
-                                              "[101, 102], \"token_type_ids\": [0, 1]}\n")
+                                              "{\"id\": 1, \"input_ids\": [101, 7592, 102]}\n"
+                                              "{\"input_ids\": [101, 102], \"token_type_ids\": [0, 1]}\n")
                                              .out);
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0].at("outputs").at("logits").at("shape"), Json::array({1, 2}));

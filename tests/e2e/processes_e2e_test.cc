@@ -154,8 +154,8 @@ TEST_F(ProcessesTest, TrainingStepsAreThoseOfTheSameGlobalBatch) {
   ASSERT_GT(ours.size(), 5U);
   for (size_t i = 0; i + 1 < ours.size(); ++i)
     EXPECT_NEAR(ours[i].at("grad_norm").get<double>(), theirs[i].at("grad_norm").get<double>(),
-                // Adam amplifies rounding of the first gradients; the first step is compared at the rounding
-                // of float32 sums.
+                // Adam amplifies rounding of the first gradients;
+                // the first step is compared at the rounding of float32 sums.
                 (i == 0 ? 1e-5 : 1e-2) * theirs[i].at("grad_norm").get<double>())
         << "step " << i + 1;
   EXPECT_TRUE(fs::exists(fs::path(scratch_ / "two") / "checkpoint-4" / "model.safetensors"));

@@ -130,8 +130,8 @@ Json scale_of(const Json& facts, const std::vector<std::string>& parts) {
   return 1.0;
 }
 
-// S14: calibrate with percentile 99.99, length 128, stride 32. The directory holds weights, every range, the
-// tokenizer.
+// S14: calibrate with percentile 99.99, length 128, stride 32.
+// The directory holds weights, every range, the tokenizer.
 TEST_F(QaTest, S14_Calibrate) {
   const std::string directory = calibrated(
       "calib", {"--calibrator", "percentile", "--percentile", "99.99", "--per_device_eval_batch_size", "12"});
@@ -358,8 +358,8 @@ TEST_F(QaTest, BatchSizeDoesNotChangeAnswers) {
   EXPECT_LE(differing, 4U) << "of 80: more than codes that rounding decides";
 }
 
-// E12: a limit above the size of the set takes the whole set, and prediction alone heeds the quantization
-// flags.
+// E12: a limit above the size of the set takes the whole set,
+// and prediction alone heeds the quantization flags.
 TEST_F(QaTest, E12_PredictionAlone) {
   const auto predictions = [&](const std::string& name, std::vector<std::string> flags) {
     flags.insert(flags.end(), {"--do_predict", "--test_file", squad_, "--max_predict_samples", "1000"});
@@ -430,8 +430,8 @@ TEST_F(QaTest, Fp64EvaluatesInSixtyFourBits) {
             2);
 }
 
-// An encoder without a head: calibrated on texts, exported with what else is asked for, and answering by
-// itself.
+// An encoder without a head: calibrated on texts, exported with what else is
+// asked for, and answering by itself.
 TEST_F(QaTest, EmbedMakesAnEncoderThatPredictUnderstands) {
   std::string texts, requests;
   size_t count = 0;

@@ -1,5 +1,5 @@
-// A two-layer question-answering model with random weights and a few real questions: everything that a whole
-// run needs, in seconds.
+// A two-layer question-answering model with random weights and a few real questions:
+// everything that a whole run needs, in seconds.
 #pragma once
 
 #include <filesystem>

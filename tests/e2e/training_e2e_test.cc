@@ -1,5 +1,5 @@
-// Training as a person runs it: the documented scenarios, resuming after kills, distillation, guard rails,
-// bad input.
+// Training as a person runs it: the documented scenarios, resuming after kills,
+// distillation, guard rails, bad input.
 #include <cstdlib>
 #include <random>
 
@@ -93,8 +93,8 @@ class TrainingTest : public ::testing::Test {
   std::string model_, squad_;
 };
 
-// S15: batch 12, learning rate for a tiny model, 2 epochs, no checkpoints: the loss falls, ranges stay,
-// result files.
+// S15: batch 12, learning rate for a tiny model, 2 epochs, no checkpoints:
+// the loss falls, ranges stay, result files.
 TEST_F(TrainingTest, S15_QuantizationAwareTraining) {
   const std::string calib = calibrated(), output = scratch_ / "qat";
   const CommandResult result = trained(
@@ -139,8 +139,8 @@ TEST_F(TrainingTest, S15_QuantizationAwareTraining) {
   EXPECT_EQ(quantization.at("training").at("learning_rate"), 2e-3);
 }
 
-// S21: fine-tuning in float, for comparison: no ranges come into the directory, and none are needed to export
-// it.
+// S21: fine-tuning in float, for comparison: no ranges come into the directory,
+// and none are needed to export it.
 TEST_F(TrainingTest, S21_FloatFineTuning) {
   const std::string output = scratch_ / "float_tuned";
   const CommandResult result =
@@ -222,8 +222,8 @@ TEST_F(TrainingTest, KilledRunsGoOn) {
   EXPECT_TRUE(bytes_of(whole) == bytes_of(broken)) << "weights differ";
 }
 
-// What a kill before the first checkpoint leaves behind does not stand in the way of the same command; files
-// of others do.
+// What a kill before the first checkpoint leaves behind does not stand in the way of
+// the same command; files of others do.
 TEST_F(TrainingTest, KilledBeforeTheFirstCheckpointBeginsAnew) {
   const fs::path output = fs::path(scratch_.path()) / "early";
   fs::create_directories(output / "runs");

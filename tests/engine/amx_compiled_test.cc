@@ -1,6 +1,6 @@
-// The compiled AMX code, its tile instructions emulated. A compiler once removed most of the tile
-// configuration (the header of g++ 12 says that ldtilecfg reads 8 bytes), which no test of the source could
-// see.
+// The compiled AMX code, its tile instructions emulated. A compiler once removed most of
+// the tile configuration (the header of g++ 12 says that ldtilecfg reads 8 bytes),
+// which no test of the source could see.
 #include <array>
 #include <random>
 

@@ -148,8 +148,8 @@ TEST(CheckQuantization, ChannelsFitTheirAxis) {
 }
 
 TEST(CheckQuantization, WhatPairsSayOfEachOther) {
-  // codes = QuantizeLinear(x); y = DequantizeLinear(codes) with a zero point of another type, or another
-  // axis.
+  // codes = QuantizeLinear(x); y = DequantizeLinear(codes)
+  // with a zero point of another type, or another axis.
   const auto refusal = [](DType first, DType second, Tensor scale) {
     Graph graph;
     graph.name = "m.onnx";

@@ -216,8 +216,8 @@ TEST(Decoder, FilesWithAPastRunAsThoseWithout) {
   EXPECT_THROW(Session(write(scratch, cross, graph)).run(PaddedBatch<int64_t>{}), InputError);
 }
 
-// No kernel takes distances to another text: reference operators do. A table of zeros leaves what a model
-// without positions gives.
+// No kernel takes distances to another text: reference operators do. A table of zeros leaves
+// what a model without positions gives.
 TEST(Decoder, RelativeCrossAttentionRunsInReferenceOperators) {
   const ScratchDirectory scratch;
   RandomBertOptions options = decoder();

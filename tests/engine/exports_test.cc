@@ -261,8 +261,8 @@ TEST(Exports, HalfPrecisionFilesRunInSinglePrecision) {
   const fs::path file = scratch.path() / "model.onnx";
   onnx::write_model(onnx::build_bert_graph(RandomBert({}).source(), {.opset = 19}), file);
   EXPECT_TRUE(Session(file).bit_exact());
-  // The reference rounds every result to 11 bits: some hundred roundings of 2^-11 of values around 1, of
-  // random sign.
+  // The reference rounds every result to 11 bits: some hundred roundings of 2^-11
+  // of values around 1, of random sign.
   expect_equal_but_for_ties(compare(file, false, true, 0.02f));
 }
 

@@ -1,5 +1,5 @@
-// Files as ONNX Runtime's quantization tools write them. Two entries of one program, with the tools between
-// them.
+// Files as ONNX Runtime's quantization tools write them.
+// Two entries of one program, with the tools between them.
 #include <filesystem>
 
 #include <gtest/gtest.h>

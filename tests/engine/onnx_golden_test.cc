@@ -82,8 +82,8 @@ std::vector<Call> calls_of(const fs::path& directory) {
   return calls;
 }
 
-/// Outputs of every call against the recorded ones; positions of padding only when `padding` is meant to be
-/// equal.
+/// Outputs of every call against the recorded ones;
+/// positions of padding only when `padding` is meant to be equal.
 void check_calls(const fs::path& directory, const Session& session, bool padding) {
   size_t compared = 0;
   for (const Call& call : calls_of(directory)) {

@@ -254,8 +254,7 @@ TEST(Passes, ResidualNormTakesTheLinearFirst) {
       to_text(m.graph),
       "inputs x\n"
       "local = qdqbert.Linear(x, w<F32[4, 4]>)\n"
-      "y = qdqbert.ResidualNorm(local, x, gamma<F32[4]>, beta<F32[4]>) {epsilon=0.125 residual_scale=0.25 "
-      "x_scale=0.5}\n"
+      "y = qdqbert.ResidualNorm(local, x, gamma<F32[4]>, beta<F32[4]>) {epsilon=0.125 residual_scale=0.25 x_scale=0.5}\n"
       "outputs y\n");
 }
 
@@ -271,8 +270,8 @@ TEST(Passes, PastsThatAreJoinedWithNothingStay) {
   EXPECT_EQ(to_text(m.graph), before);
 }
 
-/// Attention of 2 heads of size 3 with its sizes computed as exporters do; `lowest` is what masked scores
-/// get.
+/// Attention of 2 heads of size 3 with its sizes computed as exporters do;
+/// `lowest` is what masked scores get.
 Graph attention(float lowest) {
   Maker m;
   m.input("input_ids", DType::kI64);
@@ -361,8 +360,7 @@ TEST(Passes, Embeddings) {
   EXPECT_EQ(
       to_text(embeddings(0)),
       "inputs input_ids, token_type_ids\n"
-      "y = qdqbert.Embeddings(input_ids, token_type_ids, words<F32[10, 4]>, types<F32[2, 4]>, places<F32[16, "
-      "4]>)\n"
+      "y = qdqbert.Embeddings(input_ids, token_type_ids, words<F32[10, 4]>, types<F32[2, 4]>, places<F32[16, 4]>)\n"
       "outputs y\n");
   EXPECT_NE(to_text(embeddings(2)).find("Slice"), std::string::npos);
 }

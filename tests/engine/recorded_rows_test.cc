@@ -1,9 +1,9 @@
 // The row kernels' results as recorded bits. rows_test.cc compares instruction sets with the scalar reference
 // of the same processor; this says that the reference is the same one everywhere.
 //
-// The digest was recorded on x86-64, where ref, avx2 and avx512 agreed. It changes with rows_generic.inc and
-// with the inputs below: then take the new one from the message of the failing test, when all instruction
-// sets print the same.
+// The digest was recorded on x86-64, where ref, avx2 and avx512 agreed. It changes with rows_generic.inc
+// and with the inputs below: then take the new one from the message of the failing test,
+// when all instruction sets print the same.
 #include <cmath>
 #include <limits>
 

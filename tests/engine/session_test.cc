@@ -1,5 +1,5 @@
-// What a session promises beyond the values of its outputs: the same bits everywhere, clear errors, shared
-// use.
+// What a session promises beyond the values of its outputs: the same bits
+// everywhere, clear errors, shared use.
 #include "qdqbert/engine/session.h"
 
 #include <cstring>

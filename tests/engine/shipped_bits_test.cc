@@ -1,11 +1,11 @@
 // The shipped model's answers as recorded bits: from its files and a few texts to logits, the same on every
 // processor and instruction set.
 //
-// The digests are the SHA-256 of the outputs' bytes (little-endian float32), recorded on x86-64 where ref,
-// avx2, avxvnni and avx512vnni agreed. They change with models/minilm-l6-squad-qat, with the texts below and
-// with the definition of the arithmetic (rows_generic.inc, what the exporter writes): then take the new ones
-// from the message of the failing test, when all instruction sets print the same. Otherwise a difference is a
-// fault.
+// The digests are the SHA-256 of the outputs' bytes (little-endian float32), recorded on x86-64 where
+// ref, avx2, avxvnni and avx512vnni agreed. They change with models/minilm-l6-squad-qat, with the texts
+// below and with the definition of the arithmetic (rows_generic.inc, what the exporter writes):
+// then take the new ones from the message of the failing test, when all instruction sets print
+// the same. Otherwise a difference is a fault.
 #include <map>
 
 #include <gtest/gtest.h>

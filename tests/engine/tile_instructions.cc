@@ -30,8 +30,8 @@ ptrdiff_t displacement(const uint8_t*& at) {
   return value;
 }
 
-/// `at`: the ModRM byte of an instruction without immediate, whose VEX prefix extends index and base by x and
-/// b.
+/// `at`: the ModRM byte of an instruction without immediate,
+/// whose VEX prefix extends index and base by x and b.
 Operand decode(const greg_t* registers, const uint8_t* at, bool x, bool b) {
   const uint8_t modrm = *at++;
   const unsigned mod = modrm >> 6, rm = modrm & 7;

@@ -1,5 +1,5 @@
-// One set of bits for whole models of real size: every ISA of the machine, thread count, and company of a
-// text.
+// One set of bits for whole models of real size: every ISA of the machine,
+// thread count, and company of a text.
 #include <algorithm>
 #include <filesystem>
 

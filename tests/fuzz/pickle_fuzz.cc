@@ -1,6 +1,6 @@
 // rooms: io base
-// Arbitrary bytes as pytorch_model.bin, and as the pickle inside one (which the archive's checksum would
-// hide).
+// Arbitrary bytes as pytorch_model.bin, and as the pickle inside one
+// (which the archive's checksum would hide).
 #include <cstdint>
 
 #include "qdqbert/base/error.h"

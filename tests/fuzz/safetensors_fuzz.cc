@@ -1,6 +1,6 @@
 // rooms: io base
-// Reading arbitrary bytes as safetensors either refuses or gives views inside the bytes, and what was read
-// can be written.
+// Reading arbitrary bytes as safetensors either refuses or gives views inside the bytes,
+// and what was read can be written.
 #include <cstdint>
 #include <cstdlib>
 

@@ -59,8 +59,8 @@ void answer(const Session& session) {
 
 }  // namespace
 
-// Whatever the bytes are, a session over them answers or throws one of our exceptions, at load or at a
-// request.
+// Whatever the bytes are, a session over them answers or throws one of our
+// exceptions, at load or at a request.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int fd = ::memfd_create("model", MFD_CLOEXEC);
   if (fd < 0 || ::write(fd, data, size) != static_cast<ssize_t>(size)) return 0;

@@ -1,8 +1,8 @@
 // rooms: text base
-// Random texts under random options keep the promises of the tokenizer: offsets within the text and in order,
-// ids within the vocabulary, the same tokens whether the text is given alone, in a batch or behind another;
-// windows that cover everything; decoding that takes any id. Bytes that begin with { are read as a
-// tokenizer.json as well.
+// Random texts under random options keep the promises of the tokenizer: offsets within the text and
+// in order, ids within the vocabulary, the same tokens whether the text is given alone, in a batch
+// or behind another; windows that cover everything; decoding that takes any id. Bytes that begin
+// with { are read as a tokenizer.json as well.
 #include <array>
 #include <cstdint>
 #include <cstdlib>

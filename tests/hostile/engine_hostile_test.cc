@@ -1,5 +1,5 @@
-// ONNX files that are wrong on purpose, before the engine: each is refused with one sentence that names the
-// file.
+// ONNX files that are wrong on purpose, before the engine: each is refused
+// with one sentence that names the file.
 #include <cmath>
 #include <ctime>
 #include <filesystem>

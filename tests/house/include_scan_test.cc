@@ -1,5 +1,5 @@
-// The arrows of the house (ARCHITECTURE.md): which room may include which, and who sees LibTorch and
-// intrinsics.
+// The arrows of the house (ARCHITECTURE.md): which room may include which,
+// and who sees LibTorch and intrinsics.
 #include <filesystem>
 #include <fstream>
 #include <map>

@@ -64,8 +64,8 @@ bool begins_a_name(const fs::path& path) {
   return false;
 }
 
-/// Names of the headings of a page as GitHub makes them: lower case, spaces to hyphens, other punctuation
-/// left out.
+/// Names of the headings of a page as GitHub makes them: lower case,
+/// spaces to hyphens, other punctuation left out.
 std::set<std::string> anchors_of(const std::string& page) {
   std::set<std::string> anchors;
   std::map<std::string, int> seen;

@@ -133,10 +133,8 @@ TEST(BertConfigTest, RefusesWithOneSentence) {
   EXPECT_EQ(refusal(R"({"hidden_size": 30, "num_attention_heads": 7, "embedding_size": 30})"), "accepted");
   EXPECT_EQ(refusal(R"({"hidden_act": "selu"})"),
             "[config] config.json: hidden_act \"selu\" is unknown; known are gelu, gelu_10, gelu_accurate, "
-            "gelu_fast, "
-            "gelu_new, gelu_python, gelu_pytorch_tanh, laplace, leaky_relu, linear, mish, quick_gelu, relu, "
-            "relu2, relu6, "
-            "sigmoid, silu, swish, tanh");
+            "gelu_fast, gelu_new, gelu_python, gelu_pytorch_tanh, laplace, leaky_relu, linear, mish, "
+            "quick_gelu, relu, relu2, relu6, sigmoid, silu, swish, tanh");
   EXPECT_EQ(refusal(R"({"vocab_size": -5})"),
             "[config] config.json: vocab_size must be at least 1, found -5");
   EXPECT_EQ(refusal(R"({"intermediate_size": 0})"),

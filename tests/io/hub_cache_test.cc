@@ -132,8 +132,8 @@ TEST(HubCacheTest, FindsSquadFilesByEitherName) {
   EXPECT_TRUE(second.has(Split::kValidation));
   EXPECT_FALSE(second.has(Split::kTrain));
   const std::string text = refusal([&] { second.file(Split::kTrain); });
-  EXPECT_EQ(text.find("[data] the train split of squad_v2 is not there: looked for "
-                      "squad-v2.0-train.json[.gz], train-v2.0.json"),
+  EXPECT_EQ(text.find("[data] the train split of squad_v2 is not there: "
+                      "looked for squad-v2.0-train.json[.gz], train-v2.0.json"),
             0u)
       << text;
   EXPECT_NE(text.find((scratch / "one").string()), std::string::npos) << text;

@@ -41,8 +41,8 @@ TEST(IoGoldenTest, WritesSafetensorsBackByteForByte) {
       const SafetensorsFile file = SafetensorsFile::open(path);
       write_safetensors(scratch / "copy", file.tensors(), file.metadata());
       std::string original = read_file(path), copy = read_file(scratch / "copy");
-      // An empty metadata object is the one thing that the reader does not keep; from there on compare the
-      // bytes alone.
+      // An empty metadata object is the one thing that the reader does not keep;
+      // from there on compare the bytes alone.
       if (original.compare(8, 18, "{\"__metadata__\":{}") == 0) {
         original = data_of(original);
         copy = data_of(copy);
@@ -85,8 +85,8 @@ TEST(IoGoldenTest, ReadsPickledCheckpoints) {
         if (!words) words = checkpoint.find(std::string(prefix) + "embeddings.word_embeddings.weight");
       ASSERT_NE(words, nullptr);
       EXPECT_EQ(words->shape, (Shape{config.vocab_size, config.hidden_size}));
-      // Where the same model was also saved as safetensors (the directory's name without "_bin"), all bytes
-      // agree.
+      // Where the same model was also saved as safetensors (the directory's
+      // name without "_bin"), all bytes agree.
       const std::string name = directory.string();
       if (name.size() < 4 || name.substr(name.size() - 4) != "_bin") return;
       const fs::path twin_directory = name.substr(0, name.size() - 4);

@@ -91,8 +91,7 @@ TEST(NameMapTest, MismatchedShapes) {
   } catch (const InputError& error) {
     EXPECT_STREQ(error.what(),
                  "[load] QDQBertForQuestionAnswering: bert.layer.weight has the shape [5, 4] in the "
-                 "checkpoint, the model needs "
-                 "[4, 4] (and 1 more tensors differ)");
+                 "checkpoint, the model needs [4, 4] (and 1 more tensors differ)");
   }
   const auto plan = plan_load(tensors, kHead, true);
   ASSERT_EQ(plan.report.mismatched.size(), 2u);

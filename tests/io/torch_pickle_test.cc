@@ -138,8 +138,8 @@ TEST(TorchPickleTest, RefusesEveryOtherGlobalByName) {
                   ", which is no part of a plain tensor; nothing was executed");
   }
   EXPECT_EQ(refusal(torch_file("\x80\x02(ios\nsystem\n.", {})),
-            "[pickle] x.bin: it asks for an instance of os.system, which is no part of a plain tensor; "
-            "nothing was executed");
+            "[pickle] x.bin: it asks for an instance of os.system, which is no part of a plain "
+            "tensor; nothing was executed");
 }
 
 TEST(TorchPickleTest, RefusesWhatIsNoPlainDictionary) {
@@ -162,8 +162,8 @@ TEST(TorchPickleTest, RefusesTensorsThatDoNotFitTheirStorage) {
     return refusal(torch_file(pickle_state_dict({piece}), {{"0", kTwelve}}));
   };
   EXPECT_EQ(with({.shape = {13}, .strides = {1}}),
-            "[pickle] x.bin: the tensor \"t\" of shape [13], strides [1] and offset 0 reaches past its "
-            "storage of 12 elements");
+            "[pickle] x.bin: the tensor \"t\" of shape [13], strides [1] and offset 0 reaches "
+            "past its storage of 12 elements");
   EXPECT_NE(with({.offset = 1, .shape = {3, 4}, .strides = {4, 1}}).find("reaches past"), std::string::npos);
   EXPECT_NE(with({.offset = 13, .shape = {0}, .strides = {1}}).find("reaches past"), std::string::npos);
   EXPECT_NE(with({.shape = {3}, .strides = {int64_t{1} << 62}}).find("reaches past"), std::string::npos);
@@ -185,8 +185,8 @@ TEST(TorchPickleTest, RefusesTensorsThatDoNotFitTheirStorage) {
 
 TEST(TorchPickleTest, RefusesOtherFormatsByName) {
   EXPECT_EQ(refusal(std::string("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15)),
-            "[pickle] x.bin is in the format of PyTorch before 1.6, which is not read; load and save it with "
-            "a current PyTorch");
+            "[pickle] x.bin is in the format of PyTorch before 1.6, which is not read; "
+            "load and save it with a current PyTorch");
   EXPECT_EQ(refusal("<!DOCTYPE html>"),
             "[pickle] x.bin is not a zip archive, which pytorch_model.bin has to be");
   EXPECT_EQ(refusal(std::string(257, 'x') + "ustar  "),

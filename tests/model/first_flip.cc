@@ -75,8 +75,8 @@ std::optional<FirstFlip> first_flip(model::PreTrainedModel& model, model::PreTra
                  largest = (mine - other).abs().max().item<double>();
     if (largest > 1e-3 + moved * theirs.seen[i].largest_per_unit || (a - tie) * (b - tie) > 0)
       return std::nullopt;
-    return FirstFlip{fmt::format("{}: element {} is {:.9g} steps in float64, {:.9g} in float32 (error "
-                                 "{:.2g}), {:.2g} from the tie",
+    return FirstFlip{fmt::format("{}: element {} is {:.9g} steps in float64, {:.9g} in float32 "
+                                 "(error {:.2g}), {:.2g} from the tie",
                                  ours.seen[i].quantizer, element, b, a, error, std::abs(b - tie)),
                      theirs.loss};
   }

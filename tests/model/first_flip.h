@@ -22,8 +22,8 @@ struct FirstFlip {
 std::optional<FirstFlip> first_flip(model::PreTrainedModel& model, model::PreTrainedModel& exact,
                                     const model::ModelInputs& inputs, double moved = 0);
 
-/// Gives `exact`, a model of the same class on the CPU, the weights and ranges of `model`, and makes it
-/// float64.
+/// Gives `exact`, a model of the same class on the CPU, the weights and ranges
+/// of `model`, and makes it float64.
 void copy_exactly(const model::PreTrainedModel& model, model::PreTrainedModel& exact);
 
 /// Inputs with floating-point ones in `type`, on `device`.

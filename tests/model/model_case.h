@@ -91,8 +91,8 @@ inline nn::QuantDefaults defaults_of(const std::string& options) {
   return defaults;
 }
 
-/// How the build options have ranges read off histograms. Under `mse`, too: the original's takes the
-/// percentile.
+/// How the build options have ranges read off histograms.
+/// Under `mse`, too: the original's takes the percentile.
 inline quant::AmaxRequest request_of(const std::string& options) {
   quant::AmaxRequest request;
   request.method = quant::HistogramMethod::kPercentile;

@@ -268,8 +268,8 @@ TEST(Scenarios, S13_QuestionAnsweringLossWithTargetsInsideAndOutside) {
   EXPECT_NEAR(model->forward(inputs).loss.item<double>(), expected, 1e-5);
 }
 
-// The upstream test's numbers for bert-base-uncased with dynamic ranges; QDQBERT_BERT_BASE names its
-// directory.
+// The upstream test's numbers for bert-base-uncased with dynamic ranges;
+// QDQBERT_BERT_BASE names its directory.
 TEST(Scenarios, NumericAnchorOfTheUpstreamTest) {
   const char* directory = std::getenv("QDQBERT_BERT_BASE");
   if (directory == nullptr) GTEST_SKIP() << "QDQBERT_BERT_BASE names no checkpoint";

@@ -1,5 +1,5 @@
-// A model on a device that is no host: what would go wrong on an accelerator goes wrong on the stand-in.
-// device.
+// A model on a device that is no host: what would go wrong on an accelerator
+// goes wrong on the stand-in. device.
 #include <fstream>
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
-// What training needs of the layers: fused passes beside the general ones, and results that do not show how
-// many threads there are.
+// What training needs of the layers: fused passes beside the general ones, and results that
+// do not show how many threads there are.
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 

@@ -117,8 +117,8 @@ void run_quantizer_case(const io::SafetensorsFile& file, const Json& golden) {
     EXPECT_EQ(quantizer.to_string(), text);
   }
 
-  // Without gradients the fast paths run; the result is the same, and the input survives unless it may be
-  // overwritten.
+  // Without gradients the fast paths run; the result is the same, and the input
+  // survives unless it may be overwritten.
   const at::NoGradGuard no_grad;
   TensorQuantizer again = build();
   const at::Tensor copy = x.detach().clone();

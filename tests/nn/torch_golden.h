@@ -80,8 +80,8 @@ inline double number_of(const Json& value) {
   return text == "nan" ? NAN : text == "inf" ? INFINITY : -INFINITY;
 }
 
-/// A descriptor as the golden files of modules write it: constructor arguments, tuples of axes marked
-/// outside.
+/// A descriptor as the golden files of modules write it: constructor arguments,
+/// tuples of axes marked outside.
 inline quant::QuantDescriptor descriptor_of(Json object, bool axis_is_tuple) {
   if (object.contains("amax") && object["amax"].is_string()) object["amax"] = number_of(object["amax"]);
   quant::QuantDescriptor descriptor = quant::QuantDescriptor::from_json(object);

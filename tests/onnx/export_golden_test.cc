@@ -1,6 +1,6 @@
-// Every reference export of golden/onnx: our export of the same weights quantizes the same tensors with the
-// same scales. The files are kept in the build folder, where tests/peer/run_exports.py runs them in ONNX
-// Runtime.
+// Every reference export of golden/onnx: our export of the same weights quantizes
+// the same tensors with the same scales. The files are kept in the build folder, where
+// tests/peer/run_exports.py runs them in ONNX Runtime.
 #include <algorithm>
 #include <cstring>
 #include <map>

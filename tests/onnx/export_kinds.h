@@ -19,8 +19,8 @@ struct ExportKind {
   std::vector<std::string> own_layers = {};
 };
 
-/// Two layers with heads of 16, which TensorRT's fused attention takes, and 512 positions, the most that it
-/// takes.
+/// Two layers with heads of 16, which TensorRT's fused attention takes,
+/// and 512 positions, the most that it takes.
 RandomBertOptions fusing_bert();
 
 /// Opsets, forms of weights, head sizes, activations, positions, heads, decoders with every form of cache.

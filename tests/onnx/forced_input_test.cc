@@ -1,6 +1,6 @@
-// Records what every quantizer of the shipped model sees on real text, beside its exported file, for
-// tests/peer/forced_input.py: each Q node of the file must find the codes that our model finds in the same
-// input.
+// Records what every quantizer of the shipped model sees on real text, beside its exported
+// file, for tests/peer/forced_input.py: each Q node of the file must find the codes
+// that our model finds in the same input.
 //
 // Two files, because FP16 weights lie exactly on rounding ties of their largest magnitude more often than
 // chance has it, and one weight whose code differs by one shifts a whole column of outputs: "weights.onnx" is
@@ -64,8 +64,8 @@ class Recorded {
   at::Tensor mask_;
 };
 
-/// A graph of one step of the engine whose operands are recorded rows: each is a table that token t looks up
-/// at t.
+/// A graph of one step of the engine whose operands are recorded rows:
+/// each is a table that token t looks up at t.
 class OneStep {
  public:
   explicit OneStep(size_t tokens) : tokens_(static_cast<int64_t>(tokens)) {

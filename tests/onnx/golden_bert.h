@@ -17,8 +17,8 @@ class GoldenBert {
  public:
   /// `run`: one of the case's runs.
   GoldenBert(const std::filesystem::path& directory, const Json& description, const Json& run);
-  /// Nothing when a Q/DQ pair cannot say what a quantizer of this run does: other widths, ranges of each
-  /// batch.
+  /// Nothing when a Q/DQ pair cannot say what a quantizer of this run does:
+  /// other widths, ranges of each batch.
   std::optional<onnx::BertSource> source() const;
   const io::BertConfig& config() const { return config_; }
 

@@ -65,10 +65,10 @@ TEST(Lint, SaysWhatEachPairBecomes) {
       UnorderedElementsAre(
           "4 fused: TensorRT: INT8 GEMM; ONNX Runtime: MatMulIntegerToFloat",
           "6 fused: TensorRT: INT8 GEMM; ONNX Runtime: MatMul in float: others read its signed codes, too",
-          "2 fused: TensorRT: INT8 fused attention (profiles of up to 512 tokens); ONNX Runtime: "
-          "MatMulIntegerToFloat",
-          "2 fused: TensorRT: INT8 fused attention (profiles of up to 512 tokens); ONNX Runtime: "
-          "QLinearMatMul",
+          "2 fused: TensorRT: INT8 fused attention (profiles of up to 512 tokens); "
+          "ONNX Runtime: MatMulIntegerToFloat",
+          "2 fused: TensorRT: INT8 fused attention (profiles of up to 512 tokens); "
+          "ONNX Runtime: QLinearMatMul",
           "2 not fused: TensorRT: nothing gained: the GEMM writes float, and Add's kernel computes the pair; "
           "ONNX Runtime: Add in float: no Q behind it"));
   require_no_orphan(report);

@@ -1,5 +1,5 @@
-// Graphs that keep or break one rule of quantized runtimes each. The lint's verdict is a unit test,
-// TensorRT's a peer test.
+// Graphs that keep or break one rule of quantized runtimes each.
+// The lint's verdict is a unit test, TensorRT's a peer test.
 #pragma once
 
 #include <string>

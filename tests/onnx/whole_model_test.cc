@@ -2,8 +2,8 @@
 // fake-quantized one. Rounding alone makes answers differ, so the yardstick is our own model against itself
 // with its features in another order, which changes nothing but the order of sums.
 //
-// Runs in three steps that share a folder: Writes (this file), tests/peer/run_logits.py, Compares (this
-// file).
+// Runs in three steps that share a folder: Writes (this file),
+// tests/peer/run_logits.py, Compares (this file).
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -149,8 +149,8 @@ void add_collector(Operations& all, const std::string& prefix, bool torch_hist) 
   add("entropy stride=0", [=] { return amax_of(fed(plain, {base()}), entropy(0)); });
   add("entropy changes bin 0: [percentile 10, bin0, percentile 10 after entropy, bin0 after entropy]",
       [=] { return entropy_and_first_bin(plain); });
-  add("num_bins 64, grow to twice the range, reset: [num_bins, amax after reset, num_bins, bins of a new "
-      "first batch]",
+  add("num_bins 64, grow to twice the range, reset: "
+      "[num_bins, amax after reset, num_bins, bins of a new first batch]",
       [=] { return grow_and_reset(plain); });
 }
 

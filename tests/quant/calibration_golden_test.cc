@@ -151,9 +151,9 @@ TEST(Golden, HistogramNewerTorch) {
       }
       if (!item.contains("percentile")) return;
       for (const auto& [percentile, amax] : item.at("percentile").items()) {
-        // Newer PyTorch rounds linspace differently. Either way an edge is end - k * step: the rounded step,
-        // the product and the difference lose at most 2^-24 of the end each, so two of them lie within 2^-22
-        // of it.
+        // Newer PyTorch rounds linspace differently. Either way an edge is end - k * step:
+        // the rounded step, the product and the difference lose at most 2^-24 of the end each,
+        // so two of them lie within 2^-22 of it.
         const double reference = number(amax), end = calibrator.histogram().edges.back();
         EXPECT_NEAR(percentile_amax(calibrator.histogram(), std::stod(percentile)), reference, 0x1p-22 * end)
             << percentile;
@@ -218,8 +218,8 @@ TEST(Golden, Max) {
 TEST(Golden, CalibrateWeights) {
   const auto file = open("calibrate_weights");
   const Json golden = json("calibrate_weights");
-  // The channel dimension belongs to the module's class; the cases show it in the shapes of per-channel
-  // ranges.
+  // The channel dimension belongs to the module's class;
+  // the cases show it in the shapes of per-channel ranges.
   std::map<std::string, int> channel_axis;
   for (const Json& item : golden.at("cases")) {
     if (!item.value("perchannel", false) || !item.contains("amax")) continue;

@@ -1,5 +1,5 @@
-// The part of descriptor_and_errors.json that is about descriptors; setters and printed quantizers belong to
-// nn.
+// The part of descriptor_and_errors.json that is about descriptors;
+// setters and printed quantizers belong to nn.
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"

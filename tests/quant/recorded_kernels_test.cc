@@ -1,9 +1,9 @@
 // The loops' results as recorded bits. kernels_test.cc compares instruction sets with the plain table of the
 // same processor; this says that the plain table is the same one everywhere.
 //
-// The digest was recorded on x86-64, where ref, avx2 and avx512 agreed. It changes with the definition of the
-// loops and with the inputs below: then take the new one from the message of the failing test, when all
-// tables print the same.
+// The digest was recorded on x86-64, where ref, avx2 and avx512 agreed. It changes with the definition
+// of the loops and with the inputs below: then take the new one from the message of the failing
+// test, when all tables print the same.
 #include <limits>
 
 #include <gtest/gtest.h>

@@ -70,8 +70,8 @@ TEST(EventFile, RecordsAreWhatTensorBoardReads) {
   EXPECT_EQ(events[0].substr(9), std::string("\x1a\x0d"
                                              "brain.Event:2"));
   EXPECT_EQ(events[0][0], '\x09');
-  // step 300 is AC 02 as a varint; the summary is 19 bytes with one value of 17: a tag of 10 letters, a
-  // float.
+  // step 300 is AC 02 as a varint; the summary is 19 bytes with one value
+  // of 17: a tag of 10 letters, a float.
   const std::string loss = std::string("\x10\xAC\x02\x2A\x13\x0A\x11\x0A\x0A", 9) + "train/loss" + "\x15" +
                            std::string("\x00\x00\x20\x40", 4);
   EXPECT_EQ(events[1].substr(9), loss);

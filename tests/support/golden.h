@@ -11,8 +11,8 @@
 
 namespace qdqbert::testing {
 
-/// QDQBERT_GOLDEN_DIR, default tests/golden of the source tree. Throws InputError when it is not a readable
-/// directory.
+/// QDQBERT_GOLDEN_DIR, default tests/golden of the source tree.
+/// Throws InputError when it is not a readable directory.
 std::filesystem::path golden_dir();
 
 /// The file of a data set named by a golden case, searched in QDQBERT_DATA_DIR (colon list, default data/) as

@@ -148,8 +148,9 @@ TEST(ClassifyEvaluation, PredictionsOfEachKind) {
 
 TEST(ClassifyEvaluation, SeveralLabelsAgreeWithCounting) {
   const ClassifyData data =
-      parse_classify(lines("{\"text\":\"\",\"label\":[\"a\",\"b\"]}\n{\"text\":\"\",\"label\":[\"b\"]}\n{"
-                           "\"text\":\"\",\"label\":[]}"));
+      parse_classify(lines("{\"text\":\"\",\"label\":[\"a\",\"b\"]}\n"
+                           "{\"text\":\"\",\"label\":[\"b\"]}\n"
+                           "{\"text\":\"\",\"label\":[]}"));
   const LabelMap labels({"a", "b", "c"});
   // Predicted: {a}, {b}, {b}. a: TP 1 FP 0 FN 0; b: TP 1 FP 1 FN 1; c: nothing.
   const auto predictions =

@@ -80,8 +80,8 @@ TEST(SquadGolden, EdgeCases) {
           EXPECT_THROW(build(), InputError);
           continue;
         }
-        // Without room beside the special tokens the original makes features longer than the maximum; we
-        // refuse.
+        // Without room beside the special tokens the original makes features
+        // longer than the maximum; we refuse.
         if (options.max_length <= 3) {
           EXPECT_THROW(build(), InputError);
           continue;

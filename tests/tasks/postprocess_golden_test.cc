@@ -39,8 +39,8 @@ double number(const Json& value) {
   return value.is_string() ? std::stod(value.get<std::string>()) : value.get<double>();
 }
 
-/// Everything equal but probabilities, which differ in the last bits of exp (relative 1e-6, half precision
-/// 1e-3).
+/// Everything equal but probabilities, which differ in the last bits of exp
+/// (relative 1e-6, half precision 1e-3).
 void expect_n_best(const Json& got, const Json& want, double tolerance) {
   ASSERT_EQ(got.size(), want.size());
   for (const auto& [id, list] : want.items()) {
@@ -108,8 +108,8 @@ TEST(SquadGolden, Post) {
           const Json json = n_best_json(set.examples, answers);
           const Json expected = parse_json(stored, name);
           expect_n_best(json, expected, half ? 1e-3 : 1e-6);
-          // Byte for byte but for the probabilities: the order of keys, and numbers as the original writes
-          // them.
+          // Byte for byte but for the probabilities: the order of keys,
+          // and numbers as the original writes them.
           EXPECT_EQ(dump_json(expected, style), stored);
           EXPECT_EQ(dump_json(without_probabilities(json), style),
                     dump_json(without_probabilities(expected), style));

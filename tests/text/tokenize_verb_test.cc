@@ -50,8 +50,8 @@ TEST_F(TokenizeVerb, OneObjectALine) {
             "{\"ids\": [2, 6, 7, 8, 3], \"tokens\": [\"[CLS]\", \"cafe\", \"##s\", \"\\\"\", \"[SEP]\"], "
             "\"offsets\": [[0, 0], [0, 4], [4, 5], [6, 7], [0, 0]]}\n"
             "{\"ids\": [2, 3], \"tokens\": [\"[CLS]\", \"[SEP]\"], \"offsets\": [[0, 0], [0, 0]]}\n"
-            "{\"ids\": [2, 4, 1, 3], \"tokens\": [\"[CLS]\", \"[MASK]\", \"[UNK]\", \"[SEP]\"], "
-            "\"offsets\": [[0, 0], [0, 6], [7, 8], [0, 0]]}\n");
+            "{\"ids\": [2, 4, 1, 3], \"tokens\": [\"[CLS]\", \"[MASK]\", \"[UNK]\", \"[SEP]\"], \"offsets\": "
+            "[[0, 0], [0, 6], [7, 8], [0, 0]]}\n");
   const Json stats = read_json(at("stats"));
   EXPECT_EQ(stats.at("lines"), 3);
   EXPECT_EQ(stats.at("tokens"), 5);

@@ -172,8 +172,8 @@ TEST(Tokenizer, SpecialTokensMustBePrintableAsciiAfterPunctuation) {
   }
 }
 
-// Marks that are removed take part in canonical ordering first; offsets as PyPI's tokenizers 0.23.3 gives
-// them.
+// Marks that are removed take part in canonical ordering first;
+// offsets as PyPI's tokenizers 0.23.3 gives them.
 TEST(Tokenizer, RemovedMarksCountInCanonicalOrdering) {
   const Tokenizer tokenizer = small();
   const auto whole = [&](const std::string& text) { return tokenizer.tokenize(text).offsets; };

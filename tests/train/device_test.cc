@@ -63,26 +63,24 @@ TEST(Device, ChoosesWhatIsThere) {
 TEST(Device, SaysWhyThereIsNone) {
   nn::Gpus gpus;
   EXPECT_EQ(refusal("cuda", gpus),
-            "[device] cuda: this build has no CUDA; build it with `scripts/setup --cuda` and `cmake --preset "
-            "cuda`");
+            "[device] cuda: this build has no CUDA; build it with `scripts/setup "
+            "--cuda` and `cmake --preset cuda`");
   gpus.built = true;
   gpus.toolkit = 13000;
   EXPECT_EQ(refusal("cuda:0", gpus), "[device] cuda:0: there is no GPU here, or no NVIDIA driver for it");
   gpus.driver = 12040;
-  EXPECT_EQ(
-      refusal("cuda", gpus),
-      "[device] cuda: the NVIDIA driver knows CUDA 12.4, this build was made with 13.0: the driver has to be "
-      "newer");
+  EXPECT_EQ(refusal("cuda", gpus),
+            "[device] cuda: the NVIDIA driver knows CUDA 12.4, this build was made with 13.0: "
+            "the driver has to be newer");
   gpus.driver = 13020;
   EXPECT_THAT(refusal("cuda", gpus), HasSubstr("the NVIDIA driver shows no GPU"));
   gpus.fault = "system not yet initialized";
   EXPECT_EQ(refusal("cuda", gpus), "[device] cuda: the NVIDIA driver says: system not yet initialized");
 
   gpus = two_gpus();
-  EXPECT_EQ(
-      refusal("cuda:2", gpus),
-      "[device] cuda:2: cuda:2 is not there; there are cuda:0 (NVIDIA A100, 80.0 GiB), cuda:1 (NVIDIA L4, "
-      "24.0 GiB)");
+  EXPECT_EQ(refusal("cuda:2", gpus),
+            "[device] cuda:2: cuda:2 is not there; there are cuda:0 (NVIDIA A100, 80.0 GiB), "
+            "cuda:1 (NVIDIA L4, 24.0 GiB)");
   gpus.list[0].major = 7;
   gpus.list[0].minor = 0;
   EXPECT_THAT(refusal("cuda", gpus),
@@ -114,9 +112,8 @@ TEST(Device, AutoFallsBackAndSaysSo) {
 TEST(Device, MemoryThatIsUsedUp) {
   // As LibTorch says it.
   const std::runtime_error used_up(
-      "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 23.68 GiB of which 1.06 "
-      "GiB "
-      "is free.\nException raised from malloc");
+      "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 23.68 GiB of which 1.06 GiB is free.\n"
+      "Exception raised from malloc");
   EXPECT_TRUE(is_out_of_gpu_memory(used_up));
   EXPECT_EQ(memory_asked_for(used_up), "2.50 GiB more were asked for");
   EXPECT_FALSE(is_out_of_gpu_memory(std::runtime_error("CUDA error: an illegal memory access")));
@@ -131,8 +128,8 @@ TEST(Device, MemoryThatIsUsedUp) {
   } catch (const Error& error) {
     EXPECT_STREQ(
         error.what(),
-        "[evaluation] cuda:0 has no memory left for 32 samples of 384 tokens each (2.50 GiB more were "
-        "asked for); a smaller --per_device_eval_batch_size needs less");
+        "[evaluation] cuda:0 has no memory left for 32 samples of 384 tokens each (2.50 GiB more were asked "
+        "for); a smaller --per_device_eval_batch_size needs less");
   }
   EXPECT_THROW(run("something else"), c10::Error);
 }

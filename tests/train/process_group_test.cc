@@ -57,8 +57,8 @@ TEST(ProcessGroup, ALostRankEndsTheOthersWithASentence) {
   as_ranks(3, is_told, 2);
 }
 
-// Losses of a tiny network on each rank's half of a batch; the averaged gradient is that of the whole batch's
-// mean.
+// Losses of a tiny network on each rank's half of a batch;
+// the averaged gradient is that of the whole batch's mean.
 TEST(GradientAverage, IsTheGradientOfTheWholeBatch) {
   as_ranks(2, [](ProcessGroup& group) {
     at::manual_seed(5);

@@ -1,6 +1,6 @@
-// The shipped model against what the originals gave for it: ranges of every calibration method, FP32 answers,
-// and for every method the answers of the fake-quantized model by the noise rule. The last takes minutes of
-// forward passes.
+// The shipped model against what the originals gave for it: ranges of every calibration method,
+// FP32 answers, and for every method the answers of the fake-quantized model by the noise rule.
+// The last takes minutes of forward passes.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -72,9 +72,9 @@ std::shared_ptr<model::PreTrainedModel> calibrated_model(const train::QuantOptio
 
 TEST(ShippedPtq, RangesOfEveryMethodAreTheReferences) {
   // Six layers of sums of up to 1,536 products, each rounded to 2^-24 in another order, move an activation
-  // and so a maximum by sqrt(6 * 1536) * 2^-24. Bins are as wide as the maximum of the first batch says, so
-  // the other ranges move as much; a value next to an edge may change bins, and where that decides, a range
-  // moves by one bin. Few do.
+  // and so a maximum by sqrt(6 * 1536) * 2^-24. Bins are as wide as the maximum of the first batch
+  // says, so the other ranges move as much; a value next to an edge may change bins, and where that
+  // decides, a range moves by one bin. Few do.
   const double kRounding = std::sqrt(6 * 1536) * 0x1p-24;
   constexpr double kBins = 2048;
   constexpr int kMostMoved = 2;
@@ -150,8 +150,7 @@ TEST(ShippedPtq, ScoresWithBf16ProductsAreTheReferences) {
     const auto theirs = recorded_answers(name, shipped.examples);
     const tasks::F1Difference f1 = tasks::paired_bootstrap_f1(shipped.examples, answers, theirs);
     std::printf(
-        "%-20s F1 %.4f with BF16 products, reference %.4f (standard error of the difference %.4f); %.1f %% "
-        "of answers differ\n",
+        "%-20s F1 %.4f with BF16 products, reference %.4f (standard error of the difference %.4f); %.1f %% of answers differ\n",
         name, f1.f1_a, f1.f1_b, f1.standard_error, 100 * tasks::share_of_differing_answers(answers, theirs));
     EXPECT_LE(std::fabs(f1.difference), 2 * f1.standard_error) << name;
   }
@@ -159,10 +158,10 @@ TEST(ShippedPtq, ScoresWithBf16ProductsAreTheReferences) {
 
 class ScoreOfMethod : public ::testing::TestWithParam<std::string> {};
 
-// The floor is the same model in float64, as the floors that the model's README records were measured (45.2 %
-// with the method max, 11.1 % with percentile 99.999). Another order of sums alone leaves the rounding of
-// softmax, GELU and LayerNorm as it is, in which ours and the reference differ, too; it changes half as many
-// answers with max.
+// The floor is the same model in float64, as the floors that the model's README records were measured
+// (45.2 % with the method max, 11.1 % with percentile 99.999). Another order of sums alone leaves
+// the rounding of softmax, GELU and LayerNorm as it is, in which ours and the reference differ, too;
+// it changes half as many answers with max.
 TEST_P(ScoreOfMethod, EqualsTheReferencesByTheNoiseRule) {
   const auto shipped = testing::shipped_questions(1000);
   const auto model = testing::shipped_model(GetParam());

@@ -295,8 +295,8 @@ TEST(Trainer, CheckpointedGradientsAreTheSame) {
   TrainerOptions options;
   options.gradient_checkpointing = true;
   const Losses kept = train_small({}, 4, 1), computed_again = train_small(options, 4, 1);
-  // The first pass runs without gradients, on kernels that round in other places; gradients are summed in
-  // another order.
+  // The first pass runs without gradients, on kernels that round in other places;
+  // gradients are summed in another order.
   EXPECT_NEAR(kept.losses[0], computed_again.losses[0], 1e-6);
   EXPECT_NEAR(kept.norms[0], computed_again.norms[0], 1e-5 * kept.norms[0]);
   for (size_t i = 0; i < 6; ++i) EXPECT_NEAR(kept.losses[i], computed_again.losses[i], 1e-5);

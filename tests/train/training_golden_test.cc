@@ -242,10 +242,10 @@ class TrainingCase : public TrainingObserver {
   }
 
  private:
-  /// Whether this batch's loss is another one than the recorded because a value beside a rounding tie got
-  /// another code: float64 has the recorded loss from the same weights, or from these and the recorded noise
-  /// (see is_shift_invariant), and first_flip() finds the value. What comes behind it in the run is not
-  /// comparable.
+  /// Whether this batch's loss is another one than the recorded because a value beside a rounding
+  /// tie got another code: float64 has the recorded loss from the same weights, or from these and
+  /// the recorded noise (see is_shift_invariant), and first_flip() finds the value. What comes
+  /// behind it in the run is not comparable.
   bool was_flipped(const model::ModelInputs& inputs, size_t batch) const {
     std::vector<double> recorded;
     for (const Json& step : json_.at("log"))

@@ -16,8 +16,8 @@ struct FloatRows {
   size_t ld;
 };
 
-/// Terms by the distance of query and key: q . e[distance], and of keys k . e[distance], on rows before
-/// quantization.
+/// Terms by the distance of query and key: q . e[distance], and of keys k .
+/// e[distance], on rows before quantization.
 struct FloatDistances {
   const float* table = nullptr;  ///< [2 * positions - 1][head size]; null: there are none
   size_t positions = 0;          ///< row of distance 0 is positions - 1

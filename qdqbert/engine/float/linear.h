@@ -1,5 +1,5 @@
-// y = x W + b in float32 or bfloat16 over rows of a packed batch. Outside of the bit promise: the order of
-// sums is the backend's.
+// y = x W + b in float32 or bfloat16 over rows of a packed batch. Outside of the bit promise:
+// the order of sums is the backend's.
 #pragma once
 
 #include <functional>
@@ -17,9 +17,9 @@ class FloatLinear {
   /// the place for activations, residuals and norms. Must not throw.
   using RowsDone = std::function<void(size_t first, size_t rows, int worker)>;
 
-  /// Packs the weight, which is not read any more afterwards. `bias` has n values or none. bfloat16 where the
-  /// processor has no fast instructions for it becomes float32, and note() says so. Throws SystemError when
-  /// memory runs out.
+  /// Packs the weight, which is not read any more afterwards. `bias` has n values or none.
+  /// bfloat16 where the processor has no fast instructions for it becomes float32, and note() says
+  /// so. Throws SystemError when memory runs out.
   FloatLinear(const products::FloatWeight& weight, std::span<const float> bias,
               products::Precision precision = products::Precision::kFloat32);
 

@@ -10,8 +10,8 @@ namespace {
 
 constexpr int64_t kGrowth = 4, kAllowance = 1024;
 
-/// A weight that is only turned round stays where it is: the packing of linear layers reads it in either
-/// order.
+/// A weight that is only turned round stays where it is: the packing of
+/// linear layers reads it in either order.
 bool is_weight_transpose(const Graph& graph, const Node& node) {
   return node.op == "Transpose" &&
          static_cast<int64_t>(graph.values[node.inputs[0]].constant->bytes.size()) > kAllowance;

@@ -5,8 +5,8 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// ReduceMean over the last axis that keeps it; the axis is an attribute below opset 18 and an input from
-/// there.
+/// ReduceMean over the last axis that keeps it;
+/// the axis is an attribute below opset 18 and an input from there.
 const Node* last_axis_mean(const Match& match, ValueId id) {
   const Node* mean = match.producer(id, {"ReduceMean"});
   if (!mean || mean->integer("keepdims", 1) != 1) return nullptr;

@@ -9,8 +9,8 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// Constants up to this size are compared by content: scales, zero points, shapes. Larger ones only by
-/// identity.
+/// Constants up to this size are compared by content: scales, zero points,
+/// shapes. Larger ones only by identity.
 constexpr size_t kComparedBytes = 8192;
 
 std::string key_of(const Tensor& tensor) {

@@ -39,8 +39,8 @@ enum class MaskKind {
   kSources,  ///< keys of a cross-attention that its mask has 0 for
 };
 
-/// By its contents in both runs: [B][1][1 or S][keys] of 0 for what stays and at most -1000 for what is
-/// removed.
+/// By its contents in both runs: [B][1][1 or S][keys] of 0 for what stays
+/// and at most -1000 for what is removed.
 MaskKind mask_kind(const Probes& probes, ValueId id);
 /// In both runs [S][S] of query position - key position + `positions` - 1.
 bool is_distances(const Probes& probes, ValueId id, int64_t positions);

@@ -1,5 +1,5 @@
-// Shapes of outputs from shapes of inputs, for the operators that stand between a BERT's inputs and its
-// results.
+// Shapes of outputs from shapes of inputs, for the operators that stand
+// between a BERT's inputs and its results.
 #pragma once
 
 #include <optional>

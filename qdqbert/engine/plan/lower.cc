@@ -65,8 +65,8 @@ void Lowering::check_inputs() {
     if (input.name == "encoder_hidden_states" || input.name == "encoder_attention_mask") continue;
     if (input.name.rfind("past_key_values.", 0) == 0)
       throw CannotPack{
-          fmt::format("graph input {} is read by more than a decoder's own attention; export without a "
-                      "past, keys and values are kept by the session",
+          fmt::format("graph input {} is read by more than a decoder's own attention; export without a past, "
+                      "keys and values are kept by the session",
                       input.name)};
     if (input.name != "input_ids" && input.name != "attention_mask" && input.name != "token_type_ids" &&
         input.name != "segment_ids")

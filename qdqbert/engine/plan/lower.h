@@ -15,10 +15,10 @@ struct Lowered {
   std::string reason;          ///< why not: all nodes that are the cause, with operator and what is missing
 };
 
-/// kAuto: integer kernels of `isa` for everything that is quantized, the rest in float with one order of
-/// summation; graphs without quantized layers, and the other precisions, run in float with oneDNN, Q/DQ pairs
-/// included. Weights are packed here: the graph's constants are no longer needed afterwards but for embedding
-/// tables.
+/// kAuto: integer kernels of `isa` for everything that is quantized, the rest in float with one
+/// order of summation; graphs without quantized layers, and the other precisions, run in float
+/// with oneDNN, Q/DQ pairs included. Weights are packed here: the graph's constants are no longer
+/// needed afterwards but for embedding tables.
 Lowered lower(const Graph& graph, Isa isa, Precision precision);
 
 }  // namespace qdqbert::engine

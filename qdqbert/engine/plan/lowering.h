@@ -1,6 +1,6 @@
-// The planner's work in progress: what every value is wanted as, where it lies, which nodes share a step. Its
-// parts are in lower.cc (what belongs together), lower_integer.cc, lower_rows.cc (everything in float) and
-// lower_heads.cc.
+// The planner's work in progress: what every value is wanted as, where it lies, which nodes share
+// a step. Its parts are in lower.cc (what belongs together), lower_integer.cc, lower_rows.cc
+// (everything in float) and lower_heads.cc.
 #pragma once
 
 #include <algorithm>

@@ -116,8 +116,8 @@ PackedBatch pack_batch(const Plan& plan, const PaddedBatch<Integer>& batch) {
         const auto kept = static_cast<int64_t>(batch.attention_mask[at]);
         if (kept != 0 && kept != 1)
           fail(
-              "[session] attention_mask holds {}; open the session with a general mask for other than 0 and "
-              "1",
+              "[session] attention_mask holds {}; open the session with a general "
+              "mask for other than 0 and 1",
               kept);
         if (kept == 0) continue;
       }

@@ -63,8 +63,8 @@ struct Stored {
 
 struct Plan;
 
-/// What one request needs while it runs: threads, kernels, memory for activations. Kept from request to
-/// request.
+/// What one request needs while it runs: threads, kernels, memory for activations.
+/// Kept from request to request.
 class Execution {
  public:
   /// `first_core` as in WorkerPool.

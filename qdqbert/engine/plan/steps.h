@@ -34,8 +34,8 @@ class EmbeddingsStep : public Step {
   std::optional<Stored> floats;
 };
 
-/// Columns [first, first + count) of a linear's result: one quantizer, and whether the codes feed a GEMM as
-/// A.
+/// Columns [first, first + count) of a linear's result: one quantizer,
+/// and whether the codes feed a GEMM as A.
 struct ColumnRange {
   size_t first = 0, count = 0;
   float scale = 0;

@@ -7,8 +7,8 @@
 
 namespace qdqbert::engine::reference {
 
-/// c[i][j] = sum over l of a[i][l] * b[l][j], l ascending, one after the other; `lda`, `ldb` and `ldc` are
-/// the distances of rows.
+/// c[i][j] = sum over l of a[i][l] * b[l][j], l ascending, one after the other;
+/// `lda`, `ldb` and `ldc` are the distances of rows.
 void multiply(const Call& call, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
               int64_t ldb, float* c, int64_t ldc);
 

@@ -55,8 +55,8 @@ struct Normalized {
   Tensor y, mean, inverse_deviation;
 };
 
-/// Mean and variance over the last `n` elements of `rows` rows; scale and bias have n elements (bias: or
-/// null).
+/// Mean and variance over the last `n` elements of `rows` rows;
+/// scale and bias have n elements (bias: or null).
 Normalized normalize(const Call& call, const Tensor& x, int64_t n, const Tensor& scale, const Tensor* bias,
                      float epsilon, const Shape& statistics) {
   WritableTensor y = call.allocate(DType::kF32, x.shape);

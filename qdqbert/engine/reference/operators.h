@@ -24,8 +24,8 @@ class TooLarge : public InputError {
   using InputError::InputError;
 };
 
-/// Whether evaluate() knows the operator at this node's opset with these attributes; else a sentence that
-/// says what is missing.
+/// Whether evaluate() knows the operator at this node's opset with these attributes;
+/// else a sentence that says what is missing.
 std::string unsupported(const Node& node);
 
 /// Outputs of one node. `inputs` stand as in the node; a left-out one is null. Products are summed over K

@@ -7,8 +7,8 @@
 
 namespace qdqbert::engine::reference {
 
-/// One scale and zero point for the whole tensor, or one for each index of an axis: element e belongs to pair
-/// e / inner % scale.size().
+/// One scale and zero point for the whole tensor, or one for each index of an axis: element e
+/// belongs to pair e / inner % scale.size().
 struct Quantizer {
   std::vector<float> scale;
   std::vector<int32_t> zero_point;

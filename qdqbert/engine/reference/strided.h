@@ -9,8 +9,8 @@
 
 namespace qdqbert::engine::reference {
 
-/// a * b modulo 2^64. Where a size is 0, other sizes may be anything, and so may the distances that nobody
-/// walks.
+/// a * b modulo 2^64. Where a size is 0, other sizes may be anything,
+/// and so may the distances that nobody walks.
 inline int64_t wrapping_product(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }

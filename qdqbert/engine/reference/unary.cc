@@ -1,5 +1,4 @@
-// Functions of one element: Sqrt Erf Exp Log Tanh Sigmoid Softplus Relu LeakyRelu Neg Abs Reciprocal
-// Clip.
+// Functions of one element: Sqrt Erf Exp Log Tanh Sigmoid Softplus Relu LeakyRelu Neg Abs Reciprocal Clip.
 // Transcendental functions are taken in double and rounded once.
 #include <cmath>
 #include <limits>

@@ -33,8 +33,8 @@ struct ElementBounds {
   bool is_unsigned;
 };
 
-/// clamp(rne(x * multiply), lower, upper) / divide; NaN stays. A negative x when unsigned, which the CPU
-/// refuses, becomes NaN.
+/// clamp(rne(x * multiply), lower, upper) / divide; NaN stays. A negative x when unsigned,
+/// which the CPU refuses, becomes NaN.
 QDQBERT_HOST_DEVICE inline float fake_quant_element(float x, ElementScale scale, ElementBounds bounds) {
   if (bounds.is_unsigned && x < 0) return NAN;
   float q = rintf(x * scale.multiply);

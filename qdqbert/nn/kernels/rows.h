@@ -11,8 +11,8 @@ enum class Isa;
 
 namespace qdqbert::nn {
 
-/// Where a stream of random words begins: Philox4x32-10 with this key counts c = (n, call, step low, step
-/// high).
+/// Where a stream of random words begins: Philox4x32-10 with this key counts
+/// c = (n, call, step low, step high).
 struct RandomStream {
   uint64_t key;
   uint64_t step;
