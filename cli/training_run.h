@@ -20,9 +20,10 @@ namespace qdqbert::cli {
 /// TensorBoard's event files where --logging_dir names no other place.
 inline constexpr const char *kReportFile = "training_report.html", *kEventsFolder = "runs";
 
-/// Specification 4.6 step 2, before anything is loaded: the checkpoint to go on from, nullopt for a run from
-/// the beginning. Throws UsageError when `output` holds no checkpoint but other files than kReportFile and
-/// kEventsFolder and `overwrite` is not set; with it, checkpoints of an earlier run are removed.
+/// Before anything is loaded, as the original's script does first: the checkpoint to go on from,
+/// nullopt for a run from the beginning. Throws UsageError when `output` holds no checkpoint
+/// but other files than kReportFile and kEventsFolder and `overwrite` is not set; with it,
+/// checkpoints of an earlier run are removed.
 std::optional<std::filesystem::path> checkpoint_to_resume(const std::filesystem::path& output,
                                                           const TrainingFlags& flags, bool overwrite);
 

@@ -1,4 +1,4 @@
-// Everything that works without LibTorch: tokenizer, files, quantization arithmetic, SQuAD, the engine.
+// What works without LibTorch: tokenizer, files, quantization arithmetic, SQuAD, the engine.
 #pragma once
 
 #include "qdqbert/engine/session.h"
@@ -11,6 +11,10 @@
 #include "qdqbert/quant/fake_quant.h"
 #include "qdqbert/quant/histogram_calibrator.h"
 #include "qdqbert/quant/max_calibrator.h"
+#include "qdqbert/tasks/squad_dataset.h"
+#include "qdqbert/tasks/squad_evaluation.h"
+#include "qdqbert/tasks/squad_features.h"
+#include "qdqbert/tasks/squad_postprocess.h"
 #include "qdqbert/text/encoding.h"
 #include "qdqbert/text/tokenizer.h"
 #include "qdqbert/version.h"

@@ -1,4 +1,4 @@
-// Models, calibration and export: what needs LibTorch.
+// What needs LibTorch: models, calibration, training and export. Includes inference.h.
 #pragma once
 
 #include "qdqbert/inference.h"

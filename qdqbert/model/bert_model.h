@@ -57,9 +57,9 @@ class PreTrainedModel : public torch::nn::Module {
   std::vector<NamedQuantizer> named_quantizers() const;
   /// All quantized linear layers in module order.
   std::vector<NamedLinear> named_quant_linears() const;
-  /// Weights as the original initialises them (specification 2.12): normal with initializer_range, biases 0,
-  /// norms 1, padding row 0; then ties. `only`: names of the parameters to change, all when nullptr. A
-  /// parameter's values depend on `seed` and its name alone.
+  /// Weights as the original initialises them: normal with initializer_range, biases 0, norms 1,
+  /// padding row 0; then ties. `only`: names of the parameters to change, all when nullptr. A parameter's
+  /// values depend on `seed` and its name alone.
   void init_weights(uint64_t seed, const std::set<std::string>* only = nullptr);
   /// Removes heads by layer, in the numbering before any pruning; config().pruned_heads grows. Quantizers and
   /// ranges stay. Throws InputError for a layer or head that does not exist.

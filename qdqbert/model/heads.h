@@ -69,8 +69,8 @@ class HeadModel : public PreTrainedModel {
   std::string class_name_;
 };
 
-/// `qa_outputs`: start and end logits. Loss (specification 3.8): mean cross-entropy of both, positions
-/// clamped to [0, S], S ignored; NaN when every row is ignored.
+/// `qa_outputs`: start and end logits. Loss: mean cross-entropy of both, positions clamped to [0, S],
+/// S ignored; NaN when every row is ignored.
 class QDQBertForQuestionAnswering : public HeadModel {
  public:
   explicit QDQBertForQuestionAnswering(const io::BertConfig& config, const nn::QuantDefaults& defaults = {});

@@ -31,8 +31,8 @@ class TensorQuantizer : public torch::nn::Module {
   /// Throws InputError: invalid descriptor, histogram calibration with an axis, if_clip without learn_amax.
   explicit TensorQuantizer(const quant::QuantDescriptor& descriptor = {}, QuantizerFlags flags = {});
 
-  /// Calibrates and quantizes `x` as the flags say, in the order of specification 6.6. Returns `x` itself
-  /// when no stage is active. Errors name the quantizer (set_label).
+  /// As the flags say: nothing when disabled; else collects `x`, then quantizes it or, without quantization,
+  /// clips it. Returns `x` itself when no stage is active. Errors name the quantizer (set_label).
   at::Tensor forward(const at::Tensor& x, const QuantCall& call = {});
 
   int num_bits() const { return num_bits_; }
@@ -107,7 +107,7 @@ class TensorQuantizer : public torch::nn::Module {
   /// Name for messages, usually the module's path.
   void set_label(std::string label) { label_ = std::move(label); }
   const std::string& label() const { return label_; }
-  /// "8bit fake per-tensor amax=dynamic calibrator=MaxCalibrator scale=1.0 quant" (specification 6.7).
+  /// "8bit fake per-tensor amax=dynamic calibrator=MaxCalibrator scale=1.0 quant", as the toolkit prints it.
   std::string extra_repr() const;
   /// "TensorQuantizer(...)", four lines with a learned range.
   std::string to_string() const;

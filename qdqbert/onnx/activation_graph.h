@@ -7,7 +7,7 @@
 
 namespace qdqbert::onnx {
 
-/// Formulas of the specification, 2.8. Names that mean the same formula share an entry.
+/// Formulas of config.json's hidden_act. Names that mean the same formula share an entry.
 enum class ActivationGraph {
   kGelu,       ///< x (1 + erf(x / sqrt 2)) / 2
   kGelu10,     ///< kGelu clipped to [-10, 10]

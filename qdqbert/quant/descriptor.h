@@ -49,7 +49,7 @@ struct QuantDescriptor {
   /// amax whose values do not fill its shape.
   void validate() const;
 
-  /// The one-line form, e.g. "QuantDescriptor(8bit fake axis= per-tensor)" (specification 2.3).
+  /// The one-line form, e.g. "QuantDescriptor(8bit fake axis= per-tensor)".
   std::string to_string() const;
 
   /// The toolkit's dict(): num_bits and name always, the rest only when it differs from the default,
@@ -58,7 +58,7 @@ struct QuantDescriptor {
   /// to_dict() plus narrow_range and calib_method where they differ from the default: nothing is lost.
   Json to_json() const;
   /// Reads what to_dict() and to_json() write (amax also as {"ndarray": ...}). Throws InputError for a wrong
-  /// type, an unknown key or an invalid value, in the order of specification 2.2.
+  /// type, an unknown key or an invalid value.
   static QuantDescriptor from_json(const Json& object);
 
   /// Block-style YAML of to_dict(), keys sorted. Throws InputError for an axis that is a plain number, which
@@ -71,7 +71,7 @@ struct QuantDescriptor {
   bool operator==(const QuantDescriptor&) const = default;
 };
 
-/// The predefined descriptors (specification 2.6). All are 8 bit, fake, full range, calibrated by maximum.
+/// The toolkit's predefined descriptors. All are 8 bit, fake, full range, calibrated by maximum.
 QuantDescriptor desc_8bit_per_tensor();
 QuantDescriptor desc_unsigned_8bit_per_tensor();
 QuantDescriptor desc_8bit_linear_weight_per_row();              ///< axis 0

@@ -18,12 +18,11 @@ struct Histogram {
 float percentile_amax(const Histogram& histogram, double percentile);
 
 /// Right edge of the prefix of bins whose distribution loses least (Kullback-Leibler divergence) by
-/// quantization to 2^(num_bits - 1 + unsigned) levels (specification 7.4); the largest such prefix. Sets
-/// counts[0] = counts[1] first.
+/// quantization to 2^(num_bits - 1 + unsigned) levels; the largest such prefix. Sets counts[0] = counts[1]
+/// first. The formulas are in docs/quantization.md, "Ranges from histograms".
 float entropy_amax(Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
 
-/// Centre of the bin that, as range, gives the least mean squared error of
-/// the bin centres (specification 7.5).
+/// Centre of the bin that, as range, gives the least mean squared error of the bin centres (same section).
 float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
 
 }  // namespace qdqbert::quant

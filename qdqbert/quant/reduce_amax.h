@@ -23,9 +23,9 @@ struct ReduceAxes {
   bool is_tuple = true;
 };
 
-/// The toolkit's reduce_amax (specification 4). Negative axes count from the end. Several axes: all
-/// dimensions of size 1 are dropped when keepdims is false or one element results. Throws InputError: more
-/// axes than dimensions, an axis out of range, an empty tensor.
+/// The toolkit's reduce_amax (docs/quantization.md, "Maxima, clipping, free ranges"). Negative axes count
+/// from the end. Several axes: all dimensions of size 1 are dropped when keepdims is false or one element
+/// results. Throws InputError: more axes than dimensions, an axis out of range, an empty tensor.
 FloatArray reduce_amax(std::span<const float> x, const Shape& shape, const std::optional<ReduceAxes>& axes,
                        bool keepdims = true);
 

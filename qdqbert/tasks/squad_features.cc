@@ -76,7 +76,7 @@ void SquadFeatures::offsets(size_t i, std::vector<Offset>& offsets, std::vector<
             is_context.begin() + static_cast<std::ptrdiff_t>(r.context_end), 1);
 }
 
-/// The original's scan over the offsets of the whole row (specification 5.3).
+/// The original's scan over the offsets of the whole row.
 void SquadFeatures::label(SquadFeature& feature, const SquadExample& example) const {
   const Row r = row(static_cast<size_t>(&feature - features_.data()));
   const auto cls = static_cast<int32_t>(r.padding_left);

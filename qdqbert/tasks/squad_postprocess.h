@@ -1,4 +1,4 @@
-// From start and end logits to answers (specification 5.6).
+// From start and end logits to answers, as the original's example program chooses them.
 #pragma once
 
 #include <cstdint>

@@ -36,11 +36,11 @@ struct QuantOptions {
   void validate() const;
 };
 
-/// Descriptors of new layers (specification 4.6 step 5).
+/// Descriptors of new layers, as the flags ask.
 nn::QuantDefaults quant_defaults(const QuantOptions& options);
 
-/// Applies disables, enables and range editing in the original's order and logs what changes
-/// (specification 4.7). Throws UsageError for --fuse-qkv --quant-per-tensor on ranges that are per channel.
+/// Applies disables, enables and range editing in the original's order and logs what changes.
+/// Throws UsageError for --fuse-qkv --quant-per-tensor on ranges that are per channel.
 void configure_model(model::PreTrainedModel& model, const QuantOptions& options);
 
 /// Ends of configure_model() that also apply right after calibration of
@@ -49,7 +49,7 @@ void fuse_qkv(model::PreTrainedModel& model, bool weights_too);
 void clip_gelu(model::PreTrainedModel& model, double bound);
 void recalibrate_weights(model::PreTrainedModel& model);
 
-/// One line per quantizer and the count, as the original prints them (specification 4.10).
+/// One line per quantizer and the count, as the original prints them.
 std::string quantizer_summary(const model::PreTrainedModel& model);
 
 /// Sentence about a flag that has no effect on these ranges (weights per channel

@@ -61,7 +61,7 @@ struct TrainerOptions {
   Json to_json() const;
 };
 
-/// How a run is divided, as the original's library counts (specification 4.5).
+/// How a run is divided, as the original's library counts.
 struct RunPlan {
   int64_t samples = 0;
   int64_t batches_per_epoch = 0;

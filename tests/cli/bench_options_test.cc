@@ -51,7 +51,7 @@ TEST(BenchOptionsTest, TheNamesThatScriptsRelyOn) {
   EXPECT_EQ(session.precision, engine::Precision::kBFloat16);
 }
 
-// The command of the original's README (specification 7.3), in both of its versions.
+// The command of the original's README, in both of its versions.
 TEST(BenchOptionsTest, TrtexecAsInTheReadme) {
   const std::string shapes = "--shapes=input_ids:64x128,attention_mask:64x128,token_type_ids:64x128";
   std::vector<std::string> log;

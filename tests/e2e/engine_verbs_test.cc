@@ -373,7 +373,7 @@ TEST_F(EngineVerbs, S18_BenchAsTrtexec) {
   EXPECT_THAT(result.out, HasSubstr("attention int8"));  // the plan
 }
 
-// Specification 7.2: one warm-up and 2,000 runs of ones.
+// The original's ort-infer-benchmark.py: one warm-up and 2,000 runs of ones.
 TEST_F(EngineVerbs, S20_BenchAsTheOnnxRuntimeScript) {
   const auto result = good({"bench", model_, "--like-ort-script", "--json", scratch_ / "b.json"});
   EXPECT_THAT(result.out, MatchesRegex("Create inference session...\nWarm up phase...\nStart inference...\n"

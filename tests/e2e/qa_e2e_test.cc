@@ -1,5 +1,5 @@
-// The documented scenarios (specification 8) as commands, on a tiny random model and real questions. Each
-// test carries the id of its scenario; tests/scenarios.md lists all of them.
+// The documented scenarios as commands, on a tiny random model and real questions. Each test carries
+// the id of its scenario; tests/scenarios.md lists all of them.
 #include <algorithm>
 #include <numeric>
 #include <set>

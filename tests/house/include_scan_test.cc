@@ -21,7 +21,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"quant", {"base"}},
     {"onnx", {"base"}},
     {"tasks", {"base", "text"}},
-    {"engine", {"base", "products", "onnx"}},
+    {"engine", {"base", "products"}},
     {"report", {"base"}},
     {"nn", {"base", "products", "quant"}},
     {"model", {"base", "quant", "nn", "io", "onnx"}},

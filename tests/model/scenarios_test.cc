@@ -1,4 +1,4 @@
-// Examples of the original's documentation, by their number in the specification. Weights are random.
+// Examples of the original's documentation, by their id in tests/scenarios.md. Weights are random.
 #include <cstdlib>
 
 #include <gtest/gtest.h>

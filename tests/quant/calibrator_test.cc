@@ -302,7 +302,7 @@ Histogram over_unit_bins(std::vector<int64_t> counts) {
   return histogram;
 }
 
-// Vectors of the specification, computed there by an independent program.
+// Vectors that an independent program computed.
 TEST(Entropy, KnownVectors) {
   Histogram small = over_unit_bins({9, 8, 6, 5, 3, 2, 1, 0, 0, 1});
   EXPECT_EQ(entropy_amax(small, 3, false, 1, 4), 7);

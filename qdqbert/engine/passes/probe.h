@@ -27,7 +27,7 @@ struct Probes {
   std::vector<Probe> runs;  ///< two
 };
 
-/// Asks with B = 2, S = 5 and B = 3, S = 7 and masks with different lengths. A node whose shape rule or
+/// Asks with B = 2, S = 5 and B = 4, S = 7 and masks with different lengths. A node whose shape rule or
 /// inputs are unknown leaves its outputs without facts; inputs of ranks other than 2 have none.
 Probes probe(const Graph& graph);
 

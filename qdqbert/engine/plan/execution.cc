@@ -6,9 +6,10 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// Kernels may read A up to this many rows past the last one; the largest row_overread of the table.
+/// Buffers hold a multiple of this many rows and one more: kernels may read A up to the next multiple
+/// of their row_overread, which divides this.
 constexpr size_t kSpareRows = 64;
-/// and up to this many bytes past the last column.
+/// Kernels may read up to this many bytes past the last column.
 constexpr size_t kSpareBytes = 128;
 
 size_t round_up(size_t a, size_t b) {
