@@ -31,10 +31,6 @@ std::string outputs_text(const std::vector<engine::Output>& outputs) {
 
 }  // namespace
 
-std::string describe_outputs(const engine::Session& session) {
-  return outputs_text(probe(session));
-}
-
 std::vector<std::vector<size_t>> batches_by_tokens(std::span<const size_t> lengths, size_t budget,
                                                    bool padding) {
   std::vector<size_t> order(lengths.size());

@@ -52,7 +52,4 @@ class SpanModel {
   size_t start_ = 0, end_ = 1;
 };
 
-/// "output_start_logits [1, 3], output_end_logits [1, 3]": names and shapes for one text of three tokens.
-std::string describe_outputs(const engine::Session& session);
-
 }  // namespace qdqbert::cli

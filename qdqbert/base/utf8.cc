@@ -88,13 +88,6 @@ void append_utf8(char32_t c, std::string& out) {
   }
 }
 
-std::string encode_utf8(const char32_t* code_points, size_t count) {
-  std::string out;
-  out.reserve(count);
-  for (size_t i = 0; i < count; ++i) append_utf8(code_points[i], out);
-  return out;
-}
-
 size_t count_code_points(std::string_view text) {
   return static_cast<size_t>(std::count_if(
       text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));

@@ -16,7 +16,6 @@ size_t find_invalid_utf8(std::string_view text);
 /// Decodes well-formed UTF-8; ill-formed bytes become U+FFFD one by one.
 std::vector<char32_t> decode_utf8(std::string_view text);
 void append_utf8(char32_t code_point, std::string& out);
-std::string encode_utf8(const char32_t* code_points, size_t count);
 
 /// Number of code points of well-formed UTF-8.
 size_t count_code_points(std::string_view text);

@@ -4,20 +4,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "qdqbert/nn/autocast.h"
-
 namespace qdqbert::nn {
-
-bool is_plain_float(std::initializer_list<at::Tensor> tensors) {
-  if (HalfAutocast::is_on()) return false;
-  const bool grad_mode = at::GradMode::is_enabled();
-  for (const at::Tensor& tensor : tensors) {
-    if (!tensor.defined()) continue;
-    if (tensor.scalar_type() != at::kFloat || !tensor.device().is_cpu()) return false;
-    if (grad_mode && tensor.requires_grad()) return false;
-  }
-  return true;
-}
 
 namespace {
 

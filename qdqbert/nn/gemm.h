@@ -28,8 +28,4 @@ bool has_bf16_gemm();
 /// sum[j] = the sum over rows of x [rows, columns], contiguous; the same bits for any number of threads.
 void sum_rows(const float* x, int64_t rows, int64_t columns, float* sum);
 
-/// Whether an operator on these tensors leaves no trace in the graph of gradients, they are float32 on the
-/// CPU and products are not to be taken in BF16 (autocast.h).
-bool is_plain_float(std::initializer_list<at::Tensor> tensors);
-
 }  // namespace qdqbert::nn

@@ -56,8 +56,6 @@ class QuantLinear : public Linear {
 
   TensorQuantizer& input_quantizer() { return *input_quantizer_; }
   TensorQuantizer& weight_quantizer() { return *weight_quantizer_; }
-  const std::shared_ptr<TensorQuantizer>& input_quantizer_ptr() const { return input_quantizer_; }
-  const std::shared_ptr<TensorQuantizer>& weight_quantizer_ptr() const { return weight_quantizer_; }
 
  private:
   // The quantized weight is a function of the weight, the range and the parameters, so it is kept until one

@@ -59,7 +59,6 @@ class Calibrator {
   int num_bits() const { return num_bits_; }
   const std::optional<Axis>& axis() const { return axis_; }
   bool is_unsigned() const { return is_unsigned_; }
-  NonFinite non_finite() const { return non_finite_; }
   void set_non_finite(NonFinite rule) { non_finite_ = rule; }
   /// From now on collect() is collective, one call a round, and NaN or infinity
   /// are refused. nullptr: alone again.

@@ -47,6 +47,7 @@ std::vector<std::string> tokens_of(std::string_view text) {
   return tokens;
 }
 
+/// 0 when the texts share no token, also when both are empty (v1.1).
 double f1_of(const std::vector<std::string>& prediction, const std::vector<std::string>& gold) {
   std::unordered_map<std::string_view, int> count;
   for (const std::string& token : gold) ++count[token];
@@ -62,6 +63,7 @@ double f1_of(const std::vector<std::string>& prediction, const std::vector<std::
   return 2 * precision * recall / (precision + recall);
 }
 
+/// 1 when both are empty (v2.0).
 double f1_v2_of(const std::vector<std::string>& prediction, const std::vector<std::string>& gold) {
   if (prediction.empty() || gold.empty()) return prediction.empty() && gold.empty() ? 1 : 0;
   return f1_of(prediction, gold);
@@ -73,16 +75,6 @@ std::string normalize_answer(std::string_view text) {
   std::string out;
   for (const std::string& token : tokens_of(text)) out += (out.empty() ? "" : " ") + token;
   return out;
-}
-
-double exact_match(std::string_view prediction, std::string_view gold) {
-  return tokens_of(prediction) == tokens_of(gold) ? 1 : 0;
-}
-double f1_score(std::string_view prediction, std::string_view gold) {
-  return f1_of(tokens_of(prediction), tokens_of(gold));
-}
-double f1_score_v2(std::string_view prediction, std::string_view gold) {
-  return f1_v2_of(tokens_of(prediction), tokens_of(gold));
 }
 
 QuestionScore score_v1(std::string_view prediction, const std::vector<SquadAnswer>& answers) {

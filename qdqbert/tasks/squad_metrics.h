@@ -14,12 +14,6 @@ namespace qdqbert::tasks {
 /// Lower case, no ASCII punctuation, no articles, single spaces.
 std::string normalize_answer(std::string_view text);
 
-double exact_match(std::string_view prediction, std::string_view gold);
-/// 0 when the texts share no token, also when both are empty (v1.1).
-double f1_score(std::string_view prediction, std::string_view gold);
-/// 1 when both are empty (v2.0).
-double f1_score_v2(std::string_view prediction, std::string_view gold);
-
 /// Of one question over its golds, 0 to 1.
 struct QuestionScore {
   double exact = 0, f1 = 0;
