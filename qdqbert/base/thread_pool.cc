@@ -10,6 +10,8 @@
 
 #include <sched.h>
 
+#include "qdqbert/base/math.h"
+
 namespace qdqbert {
 
 int default_threads() {
@@ -26,7 +28,7 @@ int default_threads() {
 void parallel_for(size_t count, size_t grain, int threads, const std::function<void(size_t, size_t)>& body) {
   if (count == 0) return;
   grain = std::max<size_t>(grain, 1);
-  const size_t chunks = (count + grain - 1) / grain;
+  const size_t chunks = divide_up(count, grain);
   const size_t wanted = static_cast<size_t>(threads > 0 ? threads : default_threads());
   const size_t workers = std::min(wanted, chunks);
   std::atomic<size_t> next{0};

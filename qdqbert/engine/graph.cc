@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 
 namespace qdqbert::engine {
 
@@ -38,7 +39,7 @@ std::string to_text(const Attribute& attribute) {
 
 WritableTensor allocate_tensor(DType dtype, Shape shape) {
   const size_t bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype);
-  auto* data = static_cast<std::byte*>(std::aligned_alloc(64, std::max<size_t>((bytes + 63) / 64 * 64, 64)));
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(64, std::max<size_t>(round_up(bytes, 64), 64)));
   if (!data) throw std::bad_alloc();
   std::shared_ptr<const void> owner(data, [](const void* p) { std::free(const_cast<void*>(p)); });
   return {{dtype, std::move(shape), {data, bytes}, std::move(owner)}, data};

@@ -1,6 +1,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/model/bert_model.h"
 
 namespace qdqbert::model {
@@ -109,7 +110,7 @@ void PreTrainedModel::prune_heads(const std::map<int64_t, std::set<int64_t>>& he
 void PreTrainedModel::resize_token_embeddings(int64_t rows, int64_t multiple_of, uint64_t seed) {
   const at::NoGradGuard no_grad;
   if (rows < 1) fail("[embedding] cannot be resized to {} rows", rows);
-  if (multiple_of > 0) rows = (rows + multiple_of - 1) / multiple_of * multiple_of;
+  if (multiple_of > 0) rows = round_up(rows, multiple_of);
   Embeddings& embeddings = *base().embeddings;
   const at::Tensor old = embeddings.word_embeddings->weight;
   if (old.size(0) == rows) return;

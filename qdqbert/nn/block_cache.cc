@@ -10,6 +10,8 @@
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
 
+#include "qdqbert/base/math.h"
+
 namespace qdqbert::nn {
 namespace {
 
@@ -19,7 +21,7 @@ constexpr size_t kHugePage = size_t{2} << 20;
 /// Eight sizes between one power of two and the next: at most an eighth of a block is not used.
 size_t rounded(size_t bytes) {
   const size_t step = std::bit_floor(bytes) / 8;
-  return (bytes + step - 1) / step * step;
+  return round_up(bytes, step);
 }
 
 class BlockCache {

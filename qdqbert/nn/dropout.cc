@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #ifdef QDQBERT_HAS_CUDA_KERNELS
 #include "qdqbert/nn/dropout_cuda.h"
 #endif
@@ -106,7 +107,7 @@ void set_dropout_position(const DropoutPosition& position) {
 
 DropoutMask next_dropout_mask(int64_t elements, double p) {
   const Rule rule = rule_for(elements, p);
-  const int64_t words = (elements + kBitsPerWord - 1) / kBitsPerWord;
+  const int64_t words = divide_up(elements, kBitsPerWord);
   DropoutMask mask{at::empty({words + 1}, at::kLong), rule.scale};
   const RandomStream stream = next_stream();
   if (rule.scale == 0) {

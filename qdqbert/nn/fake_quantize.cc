@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #ifdef QDQBERT_HAS_CUDA_KERNELS
 #include "qdqbert/nn/fake_quantize_cuda.h"
 #endif
@@ -239,9 +240,9 @@ bool has_marked_kernels(const at::Tensor& x, const at::Tensor& amax) {
 MarkedQuantized fake_quantize_marked(const at::Tensor& x, const at::Tensor& amax, const QuantParams& params) {
   const at::NoGradGuard no_grad;
   const at::Tensor input = x.detach().contiguous();
-  const int64_t bytes = (input.numel() + 7) / 8;
+  const int64_t bytes = divide_up(input.numel(), 8);
   // Readers of masks may read one word past the end.
-  MarkedQuantized result{at::empty_like(input), at::empty({(bytes + 7) / 8 * 8 + 8}, at::kByte)};
+  MarkedQuantized result{at::empty_like(input), at::empty({round_up(bytes, 8) + 8}, at::kByte)};
   result.passes.slice(0, std::max<int64_t>(0, bytes - 1)).zero_();
   forward_on_spans(input, amax, params, result.values, result.passes);
   return result;

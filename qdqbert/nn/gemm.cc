@@ -4,6 +4,8 @@
 
 #include <ATen/Parallel.h>
 
+#include "qdqbert/base/math.h"
+
 namespace qdqbert::nn {
 
 namespace {
@@ -23,7 +25,7 @@ void add_parts(const float* parts, int64_t part_count, int64_t count, float* sum
 
 void sum_rows(const float* x, int64_t rows, int64_t columns, float* sum) {
   constexpr int64_t kRows = 256;
-  const int64_t blocks = std::max<int64_t>(1, (rows + kRows - 1) / kRows);
+  const int64_t blocks = std::max<int64_t>(1, divide_up(rows, kRows));
   const at::Tensor parts = at::zeros({blocks, columns}, at::kFloat);
   float* first = parts.data_ptr<float>();
   at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
@@ -66,8 +68,7 @@ void multiply_part(GemmShape s, Operand a, Operand b, const float* bias, float* 
 // A part is large enough that packing its operands costs little beside the product, and there are enough of
 // them for the threads of one processor.
 int64_t part_size(int64_t whole, int64_t most_parts, int64_t smallest) {
-  const int64_t even = (whole + most_parts - 1) / most_parts, rounded = (even + 15) / 16 * 16;
-  return std::max(smallest, rounded);
+  return std::max(smallest, round_up(divide_up(whole, most_parts), 16));
 }
 
 }  // namespace
@@ -89,7 +90,7 @@ void multiply(GemmShape s, Operand a, Operand b, const float* bias, float* c, Pr
   // A sum over many rows with a small result, as gradients of weights are, is cut along the sum.
   constexpr int64_t kLongSum = 2048;
   if (s.k < kLongSum || s.k <= s.m || bias != nullptr) {
-    const int64_t part_rows = part_size(s.m, 16, 64), parts = (s.m + part_rows - 1) / part_rows;
+    const int64_t part_rows = part_size(s.m, 16, 64), parts = divide_up(s.m, part_rows);
     at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t part = begin; part < end; ++part) {
         const int64_t row = part * part_rows, rows = std::min(part_rows, s.m - row);
@@ -98,7 +99,7 @@ void multiply(GemmShape s, Operand a, Operand b, const float* bias, float* c, Pr
     });
     return;
   }
-  const int64_t terms = part_size(s.k, 8, 512), parts = (s.k + terms - 1) / terms, count = s.m * s.n;
+  const int64_t terms = part_size(s.k, 8, 512), parts = divide_up(s.k, terms), count = s.m * s.n;
   const at::Tensor sums = at::empty({parts, count}, at::kFloat);
   float* first = sums.data_ptr<float>();
   at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {

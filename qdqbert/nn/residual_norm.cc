@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "qdqbert/base/math.h"
 #include "qdqbert/nn/dropout.h"
 #include "qdqbert/nn/kernels/rows.h"
 
@@ -25,7 +26,7 @@ const uint64_t* words_of(const at::Tensor& mask) {
 }
 
 at::Tensor mask_for(int64_t elements) {
-  return at::empty({(elements + kBitsPerWord - 1) / kBitsPerWord + 1}, at::kLong);
+  return at::empty({divide_up(elements, kBitsPerWord) + 1}, at::kLong);
 }
 
 struct Kept {
@@ -59,7 +60,7 @@ Kept forward(const ResidualNorm& o, bool keeps_masks) {
   if (keeps_masks && residual.defined() && !o.added.is_inert()) kept.residual_passes = mask_for(elements);
 
   const RowKernels& kernels = row_kernels();
-  const int64_t height = block_rows(columns), blocks = (rows + height - 1) / height;
+  const int64_t height = block_rows(columns), blocks = divide_up(rows, height);
   const float *in = x.data_ptr<float>(), *base = residual.defined() ? residual.data_ptr<float>() : nullptr;
   float *sums = kept.sum.data_ptr<float>(), *out = kept.y.data_ptr<float>();
   float* shown = o.dropped.defined() ? o.dropped.data_ptr<float>() : nullptr;
@@ -83,7 +84,7 @@ Kept forward(const ResidualNorm& o, bool keeps_masks) {
         if (passes != nullptr && drops) {
           auto* words = static_cast<uint64_t*>(kept.x_passes.data_ptr()) + offset / kBitsPerWord;
           const uint64_t* others = dropped.data() + offset / kBitsPerWord;
-          for (size_t i = 0; i < (length + kBitsPerWord - 1) / kBitsPerWord; ++i) words[i] &= others[i];
+          for (size_t i = 0; i < divide_up(length, kBitsPerWord); ++i) words[i] &= others[i];
         }
       } else if (!drops) {
         std::copy(from, from + length, sum);
@@ -134,7 +135,7 @@ class ResidualNormFunction : public ag::Function<ResidualNormFunction> {
     const at::Tensor gradient = gradients[0].contiguous(), weight = saved[3].contiguous();
     const auto scale = static_cast<float>(data["scale"].toDouble());
     const bool wants_x = data["x"].toBool(), wants_residual = data["residual"].toBool();
-    const int64_t columns = sum.size(-1), rows = mean.numel(), groups = (rows + kGroup - 1) / kGroup;
+    const int64_t columns = sum.size(-1), rows = mean.numel(), groups = divide_up(rows, kGroup);
     const at::Tensor to_sum = at::empty_like(sum), parts = at::zeros({2, groups, columns}, at::kFloat);
     at::Tensor to_x = x_passes.defined() && wants_x ? at::empty_like(sum) : to_sum;
     at::Tensor to_residual = residual_passes.defined() && wants_residual ? at::empty_like(sum) : to_sum;

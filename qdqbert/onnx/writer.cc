@@ -6,6 +6,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/base/math.h"
 
 namespace qdqbert::onnx {
 namespace {
@@ -115,7 +116,7 @@ void write_external(const Model& model, ::onnx::ModelProto proto, const std::str
   for (auto& tensor : *proto.mutable_graph()->mutable_initializer()) {
     const auto elements = model.outside_elements(tensor.name());
     if (elements.empty()) continue;
-    const uint64_t start = (offset + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+    const uint64_t start = round_up(offset, kDataAlignment);
     data.write(std::string(start - offset, '\0'));
     data.write(elements);
     offset = start + elements.size();

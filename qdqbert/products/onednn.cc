@@ -12,6 +12,7 @@
 
 #include "qdqbert/base/cpu_features.h"
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/products/packed_matmul.h"
 
 namespace qdqbert::products {
@@ -229,13 +230,13 @@ std::shared_ptr<const PackedMatmul::Shape> PackedMatmul::shape(size_t rows, size
     if (s.type == DataType::bf16) {
       ld = s.k;
       made->rounded = matrix(rows, s.k, DataType::bf16, ld);
-      made->rounded_bytes = (made->rounded.get_size() + 63) / 64 * 64;
+      made->rounded_bytes = round_up(made->rounded.get_size(), 64);
       made->round = dnnl::reorder(dnnl::reorder::primitive_desc(cpu(), made->a, cpu(), made->rounded));
     }
     made->rows = rows;
     made->ldc = ldc;
     if (s.n == 1 && ldc > 1) {
-      made->column_bytes = (rows * sizeof(float) + 63) / 64 * 64;
+      made->column_bytes = round_up(rows * sizeof(float), 64);
       made->c = matrix(rows, 1, DataType::f32, 1);
     }
     const auto description = s.describe(rows, ld, made->column_bytes > 0 ? 1 : ldc, s.weight.get_desc());

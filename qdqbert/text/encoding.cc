@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/base/thread_pool.h"
 
 namespace qdqbert::text {
@@ -156,7 +157,7 @@ void pad(const Tokenizer& tokenizer, std::vector<Encoding>& features, const Enco
     for (const Encoding& f : features) length = std::max(length, f.ids.size());
   if (options.pad_to_multiple_of) {
     const auto multiple = static_cast<size_t>(*options.pad_to_multiple_of);
-    length = (length + multiple - 1) / multiple * multiple;
+    length = round_up(length, multiple);
   }
   const Side side = tokenizer.options().padding_side;
   for (Encoding& f : features) {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/nn/autocast.h"
 #include "qdqbert/train/device.h"
 
@@ -176,7 +177,7 @@ double negative_log_likelihood(std::span<const float> logits, size_t label) {
 int64_t batch_width(const TaskData& data, std::span<const int64_t> samples, int64_t multiple) {
   int64_t columns = 1;
   for (const int64_t sample : samples) columns = std::max(columns, data.width(sample));
-  return (columns + multiple - 1) / multiple * multiple;
+  return round_up(columns, multiple);
 }
 
 }  // namespace qdqbert::train

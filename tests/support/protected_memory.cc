@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "qdqbert/base/math.h"
+
 namespace qdqbert::testing {
 namespace {
 
@@ -37,7 +39,7 @@ void protect(void* block, size_t size, int protection) {
 void* take_protected(size_t bytes) {
   if (bytes == 0) return nullptr;
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t size = (bytes + page - 1) / page * page;
+  const size_t size = round_up(bytes, page);
   void* block = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (block == MAP_FAILED) throw std::bad_alloc();
   const std::lock_guard lock(blocks().mutex);

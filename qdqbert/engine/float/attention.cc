@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/engine/integer/arena.h"
 #include "qdqbert/products/products.h"
 
@@ -88,8 +89,8 @@ void attend_float(WorkerPool& pool, const RowKernels& kernels, const FloatAttent
   size_t longest = 0, blocks_per_head = 0, most_keys = 0;
   for (const Segment& segment : segments) longest = std::max(longest, segment.length);
   for (const Segment& source : sources) most_keys = std::max(most_keys, source.length);
-  blocks_per_head = (longest + kQueryRows - 1) / kQueryRows;
-  const size_t ld = (most_keys + kLanes - 1) / kLanes * kLanes;
+  blocks_per_head = divide_up(longest, kQueryRows);
+  const size_t ld = round_up(most_keys, kLanes);
   const size_t per_worker = std::min(longest, kQueryRows) * ld;
   AlignedBuffer<float> scores(per_worker * static_cast<size_t>(pool.threads()));
   const size_t d = attention.head_size;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/engine/integer/arena.h"
 
 namespace qdqbert::engine {
@@ -18,10 +19,6 @@ using products::Precision;
 constexpr size_t kBlock = 64;
 /// Blocks are multiples of this, so that texts of every length need few compiled shapes.
 constexpr size_t kUnit = 8;
-
-size_t round_up(size_t a, size_t b) {
-  return (a + b - 1) / b * b;
-}
 
 Precision possible(Precision wanted) {
   return wanted == Precision::kBFloat16 && !products::bfloat16_is_fast() ? Precision::kFloat32 : wanted;
@@ -46,8 +43,8 @@ void FloatLinear::run(WorkerPool& pool, const float* a, size_t lda, size_t rows,
                       const RowsDone& done) const {
   if (rows == 0) return;
   const auto workers = static_cast<size_t>(pool.threads());
-  const size_t block = std::min(kBlock, round_up((rows + workers - 1) / workers, kUnit));
-  const size_t blocks = (rows + block - 1) / block;
+  const size_t block = std::min(kBlock, round_up(divide_up(rows, workers), kUnit));
+  const size_t blocks = divide_up(rows, block);
   // The last block is computed in a buffer of a whole number of units when it does not fill one.
   const size_t tail = rows - (blocks - 1) * block;
   const size_t tail_rows = round_up(tail, kUnit);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/math.h"
 #include "qdqbert/engine/reference/operators.h"
 
 namespace qdqbert::engine::reference {
@@ -51,8 +52,8 @@ struct Call {
       if (count > 0) body(int64_t{0}, count);
       return;
     }
-    const int64_t pieces = std::min<int64_t>((count + grain - 1) / grain, 4 * pool->threads());
-    const int64_t each = (count + pieces - 1) / pieces;
+    const int64_t pieces = std::min<int64_t>(divide_up(count, grain), 4 * pool->threads());
+    const int64_t each = divide_up(count, pieces);
     pool->run(static_cast<size_t>(pieces), [&](size_t piece, int) {
       const int64_t begin = std::min(count, static_cast<int64_t>(piece) * each);
       const int64_t end = std::min(count, begin + each);

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "qdqbert/base/math.h"
 #include "qdqbert/engine/reference/strided.h"
 
 namespace qdqbert::engine::reference {
@@ -49,7 +50,7 @@ void tile(int64_t k, const float* a, int64_t lda, const float* panel, int64_t n,
 
 void multiply(const Call& call, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
               int64_t ldb, float* c, int64_t ldc) {
-  const int64_t panels = (n + kColumns - 1) / kColumns;
+  const int64_t panels = divide_up(n, kColumns);
   if (m == 0 || n == 0) return;
   WorkerPool* pool = call.environment.pool;
   const bool shared = pool && pool->threads() > 1 && m * n * std::max<int64_t>(k, 1) > (1 << 18);
