@@ -47,7 +47,7 @@ double parse_number(const std::string& flag, const std::string& text) {
 }
 
 bool is_flag(const std::string& argument) {
-  return argument.size() > 2 && argument.compare(0, 2, "--") == 0;
+  return argument.size() > 2 && argument.starts_with("--");
 }
 
 /// Edit distance, for "did you mean".
@@ -188,8 +188,8 @@ ArgumentParser::Flag& ArgumentParser::find(const std::string& spelled, bool& neg
     }
   std::vector<std::pair<Flag*, bool>> candidates;
   for (Flag& flag : flags_) {
-    if (canonical(flag.name).rfind(name, 0) == 0) candidates.emplace_back(&flag, false);
-    if (is_negation(flag) && ("no_" + canonical(flag.name)).rfind(name, 0) == 0)
+    if (canonical(flag.name).starts_with(name)) candidates.emplace_back(&flag, false);
+    if (is_negation(flag) && ("no_" + canonical(flag.name)).starts_with(name))
       candidates.emplace_back(&flag, true);
   }
   if (candidates.size() == 1) {
@@ -278,7 +278,7 @@ bool ArgumentParser::parse(const Arguments& arguments) {
     }
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string name = canonical(arguments[i]);
-    if (name.rfind("__args_file=", 0) == 0) read_args_file(arguments[i].substr(12));
+    if (name.starts_with("__args_file=")) read_args_file(arguments[i].substr(12));
     if (name == "__args_file") {
       if (i + 1 >= arguments.size()) fail<UsageError>("[{}] --args_file needs a value (FILE)", verb_);
       read_args_file(arguments[i + 1]);

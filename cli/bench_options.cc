@@ -65,7 +65,7 @@ int64_t parse_count(const std::string& flag, const std::string& text) {
 
 bool speaks_trtexec(const Arguments& arguments) {
   return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
-    return argument == "--onnx" || argument.rfind("--onnx=", 0) == 0;
+    return argument == "--onnx" || argument.starts_with("--onnx=");
   });
 }
 
@@ -132,7 +132,7 @@ Arguments from_trtexec(const Arguments& arguments) {
       out.insert(out.end(), {name, value()});
     } else if (is_in(kNoEffect)) {
       ignored.push_back(word);
-    } else if (name.rfind("--", 0) == 0) {
+    } else if (name.starts_with("--")) {
       ignored.push_back(word);
     } else {
       fail<UsageError>("[bench] \"{}\" is not a flag; beside --onnx=FILE no other model is taken", word);

@@ -36,7 +36,7 @@ std::vector<LabelledWord> label_words(const text::Tokenizer& tokenizer, std::spa
     for (size_t t = 0; t < window.ids.size(); ++t) {
       const text::Offset at = window.offsets[t];
       if (window.special_tokens_mask[t] != 0 || at.begin == at.end) continue;
-      const bool continues = tokenizer.vocabulary().token(window.ids[t]).substr(0, 2) == "##";
+      const bool continues = tokenizer.vocabulary().token(window.ids[t]).starts_with("##");
       const Piece piece{at.end, continues, std::min(t, window.ids.size() - 1 - t), w, t};
       const auto [entry, is_new] = pieces.try_emplace(at.begin, piece);
       if (!is_new && piece.distance > entry->second.distance) entry->second = piece;

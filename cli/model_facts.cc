@@ -19,17 +19,14 @@ namespace fs = std::filesystem;
 constexpr int64_t kMostLabels = 10'000'000;
 
 std::optional<PredictTask> task_of_class(std::string_view name) {
-  const auto ends_with = [&](std::string_view end) {
-    return name.size() >= end.size() && name.substr(name.size() - end.size()) == end;
-  };
-  if (ends_with("ForQuestionAnswering")) return PredictTask::kQuestions;
-  if (ends_with("ForSequenceClassification")) return PredictTask::kClassify;
-  if (ends_with("ForTokenClassification")) return PredictTask::kTag;
-  if (ends_with("ForMultipleChoice")) return PredictTask::kChoose;
-  if (ends_with("ForMaskedLM")) return PredictTask::kFillMask;
-  if (ends_with("ForNextSentencePrediction")) return PredictTask::kNextSentence;
-  if (ends_with("LMHeadModel")) return PredictTask::kGenerate;
-  if (ends_with("BertModel")) return PredictTask::kEmbed;
+  if (name.ends_with("ForQuestionAnswering")) return PredictTask::kQuestions;
+  if (name.ends_with("ForSequenceClassification")) return PredictTask::kClassify;
+  if (name.ends_with("ForTokenClassification")) return PredictTask::kTag;
+  if (name.ends_with("ForMultipleChoice")) return PredictTask::kChoose;
+  if (name.ends_with("ForMaskedLM")) return PredictTask::kFillMask;
+  if (name.ends_with("ForNextSentencePrediction")) return PredictTask::kNextSentence;
+  if (name.ends_with("LMHeadModel")) return PredictTask::kGenerate;
+  if (name.ends_with("BertModel")) return PredictTask::kEmbed;
   return std::nullopt;
 }
 

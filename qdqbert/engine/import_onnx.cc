@@ -199,7 +199,7 @@ class Importer {
       const ValueInfo info = read_value_info(output);
       const ValueId id = value_of(info.name);
       if (!output_ids.insert(id).second) fail("[onnx] {}: two outputs are named {}", name_, info.name);
-      if (!input_ids_.count(id)) {
+      if (!input_ids_.contains(id)) {
         graph_.values[id].dtype = info.dtype;
         graph_.values[id].shape = info.shape;
       }
@@ -289,7 +289,7 @@ class Importer {
     node.op = operator_name(domain, node.op);
     // Passes put operators of this domain in the place of others and trust what they wrote. An operator
     // without a domain may be called the same.
-    if (node.op.rfind("qdqbert.", 0) == 0)
+    if (node.op.starts_with("qdqbert."))
       fail("[onnx] {}: node {} ({}) is of the domain qdqbert, which the engine keeps to itself", name_,
            node.name, node.op);
     if (functions_.count(node.op))

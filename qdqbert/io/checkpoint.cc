@@ -25,10 +25,6 @@ std::optional<fs::path> find_weight_file(const fs::path& directory) {
 
 namespace {
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 /// A clone without Git LFS leaves a small text file in place of the weights.
 void refuse_lfs_pointer(const fs::path& path) {
   constexpr std::string_view kStart = "version https://git-lfs";
@@ -128,8 +124,8 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   Checkpoint checkpoint;
   if (!fs::exists(path)) refuse("[checkpoint] {} does not exist", path.string());
   checkpoint.file_ = fs::is_directory(path) ? weight_file_in(path) : path;
-  checkpoint.set_ = ends_with(checkpoint.file_.string(), ".index.json") ? open_index(checkpoint.file_)
-                                                                        : open_file(checkpoint.file_);
+  checkpoint.set_ = checkpoint.file_.string().ends_with(".index.json") ? open_index(checkpoint.file_)
+                                                                       : open_file(checkpoint.file_);
   return checkpoint;
 }
 
@@ -156,7 +152,7 @@ void save_checkpoint(const fs::path& directory, std::span<const NamedTensor> ten
   owned.reserve(tensors.size());
   std::vector<NamedTensor> out;
   for (const NamedTensor& tensor : tensors) {
-    const DType wanted = ends_with(tensor.name, "._amax") ? DType::kF32 : target;
+    const DType wanted = tensor.name.ends_with("._amax") ? DType::kF32 : target;
     if (is_floating(tensor.tensor.dtype) && tensor.tensor.dtype != wanted) {
       owned.push_back(converted(tensor, wanted));
       out.push_back({tensor.name, owned.back().view()});

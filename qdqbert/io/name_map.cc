@@ -15,13 +15,6 @@ constexpr std::string_view kBase = "bert";
 constexpr std::string_view kBaseDot = "bert.";
 constexpr std::string_view kRange = "._amax";
 
-bool starts_with(std::string_view text, std::string_view start) {
-  return text.substr(0, start.size()) == start;
-}
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 std::string replaced(std::string name, std::string_view from, std::string_view to) {
   for (size_t at = 0; (at = name.find(from, at)) != std::string::npos; at += to.size())
     name.replace(at, from.size(), to);
@@ -36,7 +29,7 @@ class Prefix {
 
   std::string in_checkpoint(const std::string& model_name) const {
     if (add_) return std::string(kBaseDot) + model_name;
-    if (strip_ && starts_with(model_name, kBaseDot)) return model_name.substr(kBaseDot.size());
+    if (strip_ && model_name.starts_with(kBaseDot)) return model_name.substr(kBaseDot.size());
     return model_name;
   }
   /// True when only the base model's part of a model with a head can come from this checkpoint.
@@ -72,17 +65,17 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
     if (!added)
       refuse("[load] the checkpoint's \"{}\" and \"{}\" are both \"{}\" under their current name", at->second,
              entry.name, at->first);
-    file_has_prefix = file_has_prefix || starts_with(at->first, kBase);
+    file_has_prefix = file_has_prefix || at->first.starts_with(kBase);
   }
   const bool model_has_prefix = std::any_of(model.tensors.begin(), model.tensors.end(),
-                                            [](const auto& t) { return starts_with(t.name, kBase); });
+                                            [](const auto& t) { return t.name.starts_with(kBase); });
   const Prefix prefix(file_has_prefix, model_has_prefix);
 
   std::unordered_map<std::string, const ExpectedTensor*> expected;  // name in the checkpoint's convention
   std::unordered_set<std::string> head;
   for (const ExpectedTensor& tensor : model.tensors) {
     expected.emplace(prefix.in_checkpoint(tensor.name), &tensor);
-    if (prefix.base_only() && !starts_with(tensor.name, kBaseDot)) head.insert(tensor.name);
+    if (prefix.base_only() && !tensor.name.starts_with(kBaseDot)) head.insert(tensor.name);
   }
   std::unordered_map<std::string, std::string> ranges;  // name in the checkpoint's convention -> the model's
   for (const std::string& path : model.quantizers)
@@ -101,21 +94,21 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
       plan.report.ranges.push_back(name);
     } else if (const auto found = expected.find(name); found != expected.end()) {
       const ExpectedTensor& wanted = *found->second;
-      const bool fits = ends_with(name, kRange) ? same_or_one_element(tensor.shape, wanted.shape)
-                                                : tensor.shape == wanted.shape;
+      const bool fits = name.ends_with(kRange) ? same_or_one_element(tensor.shape, wanted.shape)
+                                               : tensor.shape == wanted.shape;
       if (fits) {
         plan.matches.push_back({wanted.name, file_name, tensor});
       } else {
         plan.report.mismatched.push_back({name, tensor.shape, wanted.shape});
       }
-    } else if (!ends_with(name, "embeddings.position_ids") && !ends_with(name, "embeddings.token_type_ids")) {
+    } else if (!name.ends_with("embeddings.position_ids") && !name.ends_with("embeddings.token_type_ids")) {
       plan.report.unexpected.push_back(name);
     }
   }
 
   std::set<std::string> missing;
   for (const auto& [name, tensor] : expected)
-    if (!loaded.count(name) && !ranges.count(name)) missing.insert(name);
+    if (!loaded.contains(name) && !ranges.contains(name)) missing.insert(name);
   for (const auto& group : model.tied) {
     const bool any_loaded = std::any_of(group.begin(), group.end(), [&](const std::string& name) {
       return loaded.count(prefix.in_checkpoint(name)) > 0;

@@ -91,10 +91,6 @@ bool quantizes(const nn::TensorQuantizer& quantizer) {
   return !quantizer.disabled() && quantizer.if_quant();
 }
 
-bool ends_with(const std::string& text, std::string_view end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 /// Float32 tensors on the CPU by state-dict key.
 class Weights {
  public:
@@ -129,7 +125,7 @@ class Ranges {
       if (!range.enabled) continue;
       if (item.quantizer->has_amax()) {
         set(item.name, item.quantizer->amax_for(item.quantizer->amax()));
-      } else if (!ends_with(item.name, "_weight_quantizer")) {
+      } else if (!item.name.ends_with("_weight_quantizer")) {
         unset[item.name] = item.quantizer.get();
       }
     }
@@ -193,7 +189,7 @@ onnx::Model to_onnx(PreTrainedModel& model, const OnnxExportOptions& options, co
   source.is_decoder = config.is_decoder;
   source.cross_attention = config.add_cross_attention;
   for (const auto& [second, first] : model.tied_names())
-    if (ends_with(second, "decoder.weight")) source.tied_decoder = true;
+    if (second.ends_with("decoder.weight")) source.tied_decoder = true;
 
   Weights weights(model);
   std::vector<std::string> from_sample;

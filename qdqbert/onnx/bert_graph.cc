@@ -322,8 +322,7 @@ class GraphOfModel {
           static_cast<int64_t>(i), present_[i],
           [&](const std::string& name, Value& value, const std::vector<Dimension>& shape) {
             // The keys of a cross-attention are inputs that are handed through.
-            if (value.rfind("past_key_values.", 0) == 0)
-              value = graph().node("Identity", base_.path, {value});
+            if (value.starts_with("past_key_values.")) value = graph().node("Identity", base_.path, {value});
             add_output("present." + name, value, shape);
           },
           options_.cache == GraphCache::kPast ? kAll : kSequence);

@@ -41,7 +41,7 @@ class GraphBuilder {
 
   /// A tensor with a name of its own. Adding the same name twice is an error of the caller.
   Value initializer(const std::string& name, OwnedTensor tensor);
-  bool has_initializer(const std::string& name) const { return initializers_.count(name) != 0; }
+  bool has_initializer(const std::string& name) const { return initializers_.contains(name); }
   /// Small constants, stored once for equal content.
   Value floats(const std::vector<float>& values, const Shape& shape, DType dtype);
   Value scalar(float value, DType dtype = DType::kF32) { return floats({value}, {}, dtype); }

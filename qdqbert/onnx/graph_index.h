@@ -35,8 +35,8 @@ class GraphIndex {
     const auto found = consumers_.find(edge);
     return found == consumers_.end() ? none : found->second;
   }
-  bool is_initializer(const std::string& edge) const { return initializers_.count(edge) != 0; }
-  bool is_output(const std::string& edge) const { return outputs_.count(edge) != 0; }
+  bool is_initializer(const std::string& edge) const { return initializers_.contains(edge); }
+  bool is_output(const std::string& edge) const { return outputs_.contains(edge); }
 
   /// The tensor that `edge` always is: an initializer, or the value of a Constant node.
   std::optional<TensorView> constant(const std::string& edge) const {

@@ -15,7 +15,7 @@ namespace {
 
 /// Of operators that hold codes and that no TensorRT imports.
 bool is_unknown_to_tensorrt(const std::string& op) {
-  return op.rfind("QLinear", 0) == 0 || op == "MatMulInteger" || op == "ConvInteger" ||
+  return op.starts_with("QLinear") || op == "MatMulInteger" || op == "ConvInteger" ||
          op == "DynamicQuantizeLinear";
 }
 
@@ -93,8 +93,8 @@ class Linter {
     for (const Node* dq : dequantizers)
       if (PairReport one = judge_uses(q, *dq); one.fate < best.fate) best = std::move(one);
     const bool refused =
-        refused_.count(&q) != 0 || std::any_of(dequantizers.begin(), dequantizers.end(),
-                                               [&](const Node* dq) { return refused_.count(dq) != 0; });
+        refused_.contains(&q) || std::any_of(dequantizers.begin(), dequantizers.end(),
+                                             [&](const Node* dq) { return refused_.contains(dq); });
     return with_code_type(q, refused, std::move(best));
   }
 
@@ -102,7 +102,7 @@ class Linter {
   PairReport judge_codes(const Node& dq) {
     if (!graph_.is_constant(input_of(dq, 0))) return orphan(dq, "its input is not quantized");
     if (const std::string why = broken_rule(dq); !why.empty()) return orphan(dq, why);
-    return with_code_type(dq, refused_.count(&dq) != 0, judge_uses(dq, dq));
+    return with_code_type(dq, refused_.contains(&dq), judge_uses(dq, dq));
   }
 
   /// Adds what TensorRT makes of codes that are not signed.

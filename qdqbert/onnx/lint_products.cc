@@ -20,7 +20,7 @@ bool stands_before_softmax(const std::string& op) {
                                             "Expand",
                                             "QuantizeLinear",
                                             "DequantizeLinear"};
-  return ops.count(op) != 0;
+  return ops.contains(op);
 }
 
 bool stands_behind_softmax(const std::string& op) {

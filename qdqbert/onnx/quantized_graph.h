@@ -40,7 +40,7 @@ class QuantizedGraph {
 
   /// An initializer, or computed from nothing else.
   bool is_constant(const std::string& edge) const {
-    return index_.is_initializer(edge) || computed_.count(edge) != 0;
+    return index_.is_initializer(edge) || computed_.contains(edge);
   }
   /// Nodes that read what is on an edge, and not its shape alone.
   std::vector<const Node*> readers(const std::string& edge) const;

@@ -63,7 +63,7 @@ Json several_label_metrics(const std::vector<std::vector<int64_t>>& references,
     for (const int64_t label : truth) ++actual[static_cast<size_t>(label)];
     for (const int64_t label : predictions[i].labels) {
       ++predicted[static_cast<size_t>(label)];
-      both[static_cast<size_t>(label)] += truth.count(label) > 0;
+      both[static_cast<size_t>(label)] += truth.contains(label);
     }
     right +=
         std::equal(truth.begin(), truth.end(), predictions[i].labels.begin(), predictions[i].labels.end());

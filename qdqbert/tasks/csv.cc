@@ -5,7 +5,7 @@
 namespace qdqbert::tasks {
 
 std::vector<CsvRecord> parse_csv(std::string_view text, std::string_view name) {
-  if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   std::vector<CsvRecord> records;
   size_t line = 1;
   size_t at = 0;

@@ -36,7 +36,7 @@ std::vector<Unit> units_of(std::span<const int32_t> ids, const std::vector<uint8
   for (size_t t = 0; t < ids.size(); ++t) {
     if (special[t]) continue;
     const bool continues = whole_word && !units.empty() && units.back().end == t &&
-                           tokenizer.vocabulary().token(ids[t]).substr(0, 2) == "##";
+                           tokenizer.vocabulary().token(ids[t]).starts_with("##");
     if (continues)
       units.back().end = t + 1;
     else

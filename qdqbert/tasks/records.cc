@@ -118,7 +118,7 @@ std::string_view without_gz(std::string_view name) {
 std::vector<TextLine> split_lines(std::string_view text, std::string_view name) {
   if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
     fail("[data] {}: byte {} is not valid UTF-8", name, bad);
-  if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   std::vector<TextLine> lines;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find('\n', begin), text.size());

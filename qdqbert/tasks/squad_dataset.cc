@@ -142,10 +142,6 @@ class Reader {
   std::optional<CodePointIndex> index_;
 };
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 }  // namespace
 
 std::vector<SquadExample> parse_squad_json(std::string_view text, const std::string& name,
@@ -218,10 +214,10 @@ std::vector<SquadExample> parse_squad_csv(std::string_view text, const std::stri
 std::vector<SquadExample> read_squad(const std::filesystem::path& path, const SquadReadOptions& options) {
   const std::string name = path.string();
   std::string_view kind = name;
-  if (ends_with(kind, ".gz")) kind.remove_suffix(3);
-  if (ends_with(kind, ".jsonl")) return parse_squad_json_lines(read_maybe_gzip(path), name, options);
-  if (ends_with(kind, ".json")) return parse_squad_json(read_maybe_gzip(path), name, options);
-  if (ends_with(kind, ".csv")) return parse_squad_csv(read_maybe_gzip(path), name, options);
+  if (kind.ends_with(".gz")) kind.remove_suffix(3);
+  if (kind.ends_with(".jsonl")) return parse_squad_json_lines(read_maybe_gzip(path), name, options);
+  if (kind.ends_with(".json")) return parse_squad_json(read_maybe_gzip(path), name, options);
+  if (kind.ends_with(".csv")) return parse_squad_csv(read_maybe_gzip(path), name, options);
   fail("[squad] {}: the file name must end in .json, .jsonl or .csv (or one of these and .gz)", name);
 }
 

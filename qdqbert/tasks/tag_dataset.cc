@@ -67,7 +67,7 @@ TagData parse_conll(std::string_view text, const std::string& name, const TagCol
       finish();
       continue;
     }
-    if (line.text.substr(0, 10) == "-DOCSTART-") {
+    if (line.text.starts_with("-DOCSTART-")) {
       finish();
       continue;
     }

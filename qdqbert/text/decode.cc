@@ -28,7 +28,7 @@ std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool skip_special
     if (token.empty() || (skip_special && is_special(id))) continue;
     if (first) {
       text += token;
-    } else if (token.size() > 2 && token.substr(0, 2) == "##") {
+    } else if (token.size() > 2 && token.starts_with("##")) {
       text += token.substr(2);
     } else {
       text += ' ';

@@ -72,7 +72,7 @@ struct HiddenDirectory {
 
 std::optional<int64_t> checkpoint_step(const fs::path& directory) {
   const std::string name = directory.filename().string();
-  if (name.compare(0, kPrefix.size(), kPrefix) != 0) return std::nullopt;
+  if (!name.starts_with(kPrefix)) return std::nullopt;
   int64_t step = 0;
   const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size();
   const auto [end, error] = std::from_chars(first, last, step);
@@ -152,8 +152,7 @@ bool remove_leftovers(const fs::path& output) {
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(output, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.compare(0, kWriting.size(), kWriting) == 0 || name.compare(0, kRemoving.size(), kRemoving) == 0)
-      found.push_back(entry.path());
+    if (name.starts_with(kWriting) || name.starts_with(kRemoving)) found.push_back(entry.path());
   }
   for (const fs::path& path : found) {
     log_warning("{} is left from a run that was stopped while it saved; it is removed", path.string());

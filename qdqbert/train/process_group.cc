@@ -41,7 +41,7 @@ at::Tensor touched_rows(const at::Tensor& gradient) {
 }
 
 bool is_this_machine(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
 c10::intrusive_ptr<c10d::ProcessGroupGloo> connect_gloo(const Launch& launch, std::chrono::seconds patience,

@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::string_view kMethodNames[] = {"max", "percentile", "mse", "entropy"};
 
-bool ends_with(std::string_view text, std::string_view tail) {
-  return text.size() >= tail.size() && text.substr(text.size() - tail.size()) == tail;
-}
-
 std::regex compile(const std::string& pattern, std::string_view flag) {
   try {
     return std::regex(pattern);
@@ -27,7 +23,7 @@ std::regex compile(const std::string& pattern, std::string_view flag) {
 /// The name of the module that holds a quantizer, "" unless it is a quantized linear layer's.
 std::string linear_of(const std::string& quantizer) {
   for (const std::string_view child : {"._input_quantizer", "._weight_quantizer"})
-    if (ends_with(quantizer, child)) return quantizer.substr(0, quantizer.size() - child.size());
+    if (quantizer.ends_with(child)) return quantizer.substr(0, quantizer.size() - child.size());
   return "";
 }
 
@@ -41,7 +37,7 @@ void set_disabled(const std::vector<model::NamedQuantizer>& quantizers,
   };
   for (size_t i = 0; i < quantizers.size(); ++i) {
     const std::string linear = linear_of(quantizers[i].name);
-    if (!linear.empty() && ends_with(quantizers[i].name, "._input_quantizer"))
+    if (!linear.empty() && quantizers[i].name.ends_with("._input_quantizer"))
       for (const std::regex& pattern : patterns)
         if (std::regex_search(linear, pattern)) {
           log_debug("Warning: changing both quantizers of {:70} _disabled={}", linear, word);
@@ -157,7 +153,7 @@ void fuse_qkv(model::PreTrainedModel& model, bool weights_too) {
   const std::vector<model::NamedQuantizer> quantizers = model.named_quantizers();
   constexpr std::string_view kFirst = ".attention.self.matmul_q_input_quantizer";
   for (const model::NamedQuantizer& item : quantizers) {
-    if (!ends_with(item.name, kFirst)) continue;
+    if (!item.name.ends_with(kFirst)) continue;
     const std::string self =
         item.name.substr(0, item.name.size() - std::string_view(".matmul_q_input_quantizer").size());
     log_info("FUSE_QKV: {:50}", self);
@@ -172,7 +168,7 @@ void fuse_qkv(model::PreTrainedModel& model, bool weights_too) {
 
 void clip_gelu(model::PreTrainedModel& model, double bound) {
   for (const model::NamedLinear& item : model.named_quant_linears()) {
-    if (!ends_with(item.name, ".output.dense") || ends_with(item.name, "attention.output.dense")) continue;
+    if (!item.name.ends_with(".output.dense") || item.name.ends_with("attention.output.dense")) continue;
     nn::TensorQuantizer& quantizer = item.linear->input_quantizer();
     if (!quantizer.has_amax()) {
       log_warning("CLIP_GELU: {} has no range yet; the bound applies after calibration", item.name);
@@ -212,7 +208,7 @@ std::string quantizer_summary(const model::PreTrainedModel& model) {
 std::string granularity_warning(const model::PreTrainedModel& model, const QuantOptions& options) {
   if (!options.per_tensor) return "";
   for (const model::NamedQuantizer& item : model.named_quantizers())
-    if (ends_with(item.name, "_weight_quantizer") && item.quantizer->has_amax() &&
+    if (item.name.ends_with("_weight_quantizer") && item.quantizer->has_amax() &&
         item.quantizer->amax().numel() > 1)
       return "--quant-per-tensor has no effect on the per-channel weight ranges of this checkpoint; add "
              "--recalibrate-weights to convert them";

@@ -84,7 +84,7 @@ Trainer::Trainer(model::PreTrainedModel& model, TrainingData& data, TrainerOptio
   }
   weights_beside_embeddings_ = weights_beside_embeddings(model_);
   metric_ = options_.metric_for_best_model.value_or(hooks_.default_metric);
-  if (metric_.compare(0, 5, "eval_") != 0) metric_ = "eval_" + metric_;
+  if (!metric_.starts_with("eval_")) metric_ = "eval_" + metric_;
   const bool is_loss = metric_.size() >= 4 && metric_.compare(metric_.size() - 4, 4, "loss") == 0;
   greater_is_better_ = options_.greater_is_better.value_or(!is_loss);
   if (options_.group_by_length)

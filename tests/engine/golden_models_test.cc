@@ -53,7 +53,7 @@ std::optional<Call> read_call(const io::SafetensorsFile& io, const Json& descrip
   const std::string prefix = "call" + std::to_string(index) + ".input.";
   for (const auto& [name, shape] : description.at("inputs").items()) {
     const TensorView& tensor = io.at(prefix + name);
-    if (name == "position_ids" ? !are_plain(tensor) : known.count(name) == 0) return std::nullopt;
+    if (name == "position_ids" ? !are_plain(tensor) : !known.contains(name)) return std::nullopt;
     if (name.find("mask") == std::string::npos) continue;
     const size_t ranks = name == "attention_mask" ? io.at(prefix + "input_ids").shape.size() : 2;
     if (tensor.shape.size() != ranks || tensor.dtype != DType::kI64) return std::nullopt;

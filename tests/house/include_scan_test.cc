@@ -44,23 +44,23 @@ std::vector<std::string> complaints_about(const std::string& file, const std::st
     std::smatch match;
     if (!std::regex_search(line, match, include)) continue;
     const std::string target = match[2];
-    if (target.rfind("qdqbert/", 0) == 0 && target.find('/', 8) != std::string::npos) {
+    if (target.starts_with("qdqbert/") && target.find('/', 8) != std::string::npos) {
       const std::string other = target.substr(8, target.find('/', 8) - 8);
       const std::set<std::string>& allowed = kMayInclude.at(room);
-      if (other != room && !allowed.count(other)) {
+      if (other != room && !allowed.contains(other)) {
         std::string list;
         for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
         complaints.push_back(file + " includes " + target + ": " + room + " may use " +
                              (list.empty() ? "no room" : "only " + list));
       }
     }
-    if (target.rfind("cli/", 0) == 0 || target.rfind("tests/", 0) == 0 || target.rfind("benchmarks/", 0) == 0)
+    if (target.starts_with("cli/") || target.starts_with("tests/") || target.starts_with("benchmarks/"))
       complaints.push_back(file + " includes " + target + ": no room uses a door");
     const bool torch =
-        target.rfind("torch/", 0) == 0 || target.rfind("ATen/", 0) == 0 || target.rfind("c10/", 0) == 0;
-    if (torch && !kTorchRooms.count(room))
+        target.starts_with("torch/") || target.starts_with("ATen/") || target.starts_with("c10/");
+    if (torch && !kTorchRooms.contains(room))
       complaints.push_back(file + " includes " + target + ": LibTorch belongs to nn, model and train");
-    if (target.rfind("oneapi/", 0) == 0 && file != "qdqbert/products/onednn.cc")
+    if (target.starts_with("oneapi/") && file != "qdqbert/products/onednn.cc")
       complaints.push_back(file + " includes " + target + ": oneDNN belongs to products/onednn.cc");
     const bool intrinsics = target.find("intrin.h") != std::string::npos;
     if (intrinsics && !std::regex_search(file, isa_suffix))

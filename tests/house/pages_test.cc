@@ -118,7 +118,7 @@ TEST(Pages, EveryFlagExists) {
         const std::string name = found[2];
         EXPECT_TRUE(std::regex_search(verbs, std::regex("\\b" + name + "\\b")))
             << name_of(page) << " shows a verb that is not there: " << command;
-        if (training.count(name) > 0 && !fs::exists(kBin / "qdqbert-train")) continue;  // without LibTorch
+        if (training.contains(name) && !fs::exists(kBin / "qdqbert-train")) continue;  // without LibTorch
         if (help[name].empty()) help[name] = output_of(program + " " + name + " --help");
         // What stands before the verb is a launcher's.
         const std::string rest = found.suffix();

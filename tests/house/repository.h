@@ -40,7 +40,7 @@ inline std::vector<fs::path> written_files() {
   std::vector<fs::path> files;
   for (auto it = fs::recursive_directory_iterator(kSource); it != fs::recursive_directory_iterator(); ++it) {
     const std::string name = it->path().filename().string();
-    const bool build = it.depth() == 0 && name.rfind("build", 0) == 0;
+    const bool build = it.depth() == 0 && name.starts_with("build");
     if (it->is_directory() &&
         (build || name == ".git" || name == ".cache" || name == "golden" || name == "seeds")) {
       it.disable_recursion_pending();

@@ -61,7 +61,7 @@ io::TensorSet golden_weights(const fs::path& directory, const Json& description)
   if (fs::exists(directory / "weights.safetensors")) return from_file(directory / "weights.safetensors");
   const std::string where = description.value("weights", "");
   const std::string reference = "those of ";
-  if (where.rfind(reference, 0) == 0)
+  if (where.starts_with(reference))
     return from_file(directory.parent_path() / where.substr(reference.size()) / "weights.safetensors");
   return from_model(directory / "model.onnx");
 }

@@ -214,7 +214,7 @@ TEST(Golden, CalibrationErrors) {
   for (const Json& item : golden.at("cases")) {
     const std::string name = item.at("name");
     family.run(name, [&] {
-      if (name.find("percentile=None") != std::string::npos || name.rfind("grow_method", 0) == 0)
+      if (name.find("percentile=None") != std::string::npos || name.starts_with("grow_method"))
         throw GoldenSkip{"a Python type or an argument without effect"};
       const auto found = known.find(name);
       if (found == known.end())

@@ -29,7 +29,7 @@ std::optional<fs::path> find_data(const std::string& name) {
     std::error_code ignored;
     for (const auto& entry : fs::directory_iterator(fs::path(dir) / "tasks", ignored)) {
       const std::string file = entry.path().filename().string();
-      if (file.rfind(name + ".", 0) == 0) return entry.path();
+      if (file.starts_with(name + ".")) return entry.path();
     }
   }
   return std::nullopt;

@@ -114,7 +114,7 @@ TEST(SquadGolden, Whole) {
     family.run(key + (pad ? " padded" : ""), [&] {
       const auto path = testing::find_data(set);
       if (!path) throw GoldenSkip{"absent data set " + set};
-      if (!sets.count(set)) sets[set] = read_squad(*path);
+      if (!sets.contains(set)) sets[set] = read_squad(*path);
       FeatureOptions options;
       options.max_length = want["max_seq_length"];
       options.stride = want["doc_stride"];

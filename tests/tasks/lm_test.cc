@@ -95,7 +95,7 @@ TEST(Masking, WholeWordsStayTogether) {
     int64_t chosen = 0;
     for (size_t t = 0; t < ids.size(); ++t) {
       chosen += masking.labels[t] != -100;
-      const bool continues = t > 0 && tokenizer.vocabulary().token(ids[t]).substr(0, 2) == "##";
+      const bool continues = t > 0 && tokenizer.vocabulary().token(ids[t]).starts_with("##");
       if (continues && !blocks.special[row][t - 1]) {
         EXPECT_EQ(masking.labels[t] == -100, masking.labels[t - 1] == -100) << row << ":" << t;
       }

@@ -81,7 +81,7 @@ std::string first_words(const std::string& text, size_t count) {
 }
 
 bool begins(const std::string& text, const std::string& with) {
-  return text.rfind(with, 0) == 0;
+  return text.starts_with(with);
 }
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -108,7 +108,7 @@ TEST(MetricsGolden, Whole) {
     family.run(set + " " + rule, [&] {
       const auto path = testing::find_data(set);
       if (!path) throw GoldenSkip{"absent data set " + set};
-      if (!sets.count(set)) sets[set] = read_squad(*path);
+      if (!sets.contains(set)) sets[set] = read_squad(*path);
       const auto file_of = [&](const char* key) {
         return want.contains(key) && want[key].is_string()
                    ? read_json(golden_dir() / "metrics" / want[key].get<std::string>())

@@ -37,7 +37,7 @@ inline GoldenConfig golden_config(const std::string& name) {
   }
   std::string rest = end == std::string::npos ? "" : name.substr(end);
   const auto take = [&](const std::string& suffix) {
-    if (rest.rfind(suffix, 0) != 0) return false;
+    if (!rest.starts_with(suffix)) return false;
     rest = rest.substr(suffix.size());
     return true;
   };

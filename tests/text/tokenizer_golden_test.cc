@@ -20,7 +20,7 @@ using testing::read_json_lines;
 std::vector<std::filesystem::path> files_with_prefix(const std::string& prefix) {
   std::vector<std::filesystem::path> found;
   for (const auto& entry : std::filesystem::directory_iterator(golden_dir() / "tokenizer"))
-    if (entry.path().filename().string().rfind(prefix, 0) == 0) found.push_back(entry.path());
+    if (entry.path().filename().string().starts_with(prefix)) found.push_back(entry.path());
   std::sort(found.begin(), found.end());
   return found;
 }
@@ -271,7 +271,7 @@ TEST(TokenizerGolden, Bulk) {
     family.run(set + "/" + kind + "/" + config, [&] {
       const auto path = find_data(set);
       if (!path) throw GoldenSkip{"absent data set " + set};
-      if (!sets.count(set)) sets[set] = read_json(*path);
+      if (!sets.contains(set)) sets[set] = read_json(*path);
       const Tokenizer& tokenizer = golden_tokenizer(config);
       const std::string prefix = set + "." + kind + "." + config;
       const TensorView* crcs = digests.find(prefix + ".crc");

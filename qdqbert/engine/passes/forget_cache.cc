@@ -7,7 +7,7 @@ namespace qdqbert::engine {
 namespace {
 
 bool begins_with(const std::string& name, std::string_view prefix) {
-  return name.compare(0, prefix.size(), prefix) == 0;
+  return name.starts_with(prefix);
 }
 
 }  // namespace

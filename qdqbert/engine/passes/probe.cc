@@ -37,7 +37,7 @@ class Run {
  private:
   void set_input(ValueId id) {
     const Value& input = graph_.values[id];
-    if (input.name.rfind("encoder_", 0) == 0) return set_source(id);
+    if (input.name.starts_with("encoder_")) return set_source(id);
     const size_t rank = input.shape ? input.shape->size() : 2;
     if (rank != 2 && rank != 3) return;
     if (rank == 3) run_.batch = run_.batch / kChoices * kChoices;

@@ -280,7 +280,7 @@ std::optional<Shape> einsum(const Node& node, const Facts& inputs) {
   }
   Shape out;
   for (const char letter : equation.substr(arrow + 2)) {
-    if (sizes.count(letter) == 0) return std::nullopt;
+    if (!sizes.contains(letter)) return std::nullopt;
     out.push_back(sizes[letter]);
   }
   return out;
