@@ -10,8 +10,8 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/base/sha256.h"
-#include "qdqbert/base/thread_pool.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/hub_cache.h"
 #include "qdqbert/model/load_weights.h"

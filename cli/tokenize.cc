@@ -10,7 +10,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/base/utf8.h"
 #include "qdqbert/text/tokenizer.h"
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/onnx/bert_graph.h"
 #include "qdqbert/onnx/writer.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/tasks/squad_features.h"
 
 namespace {

@@ -12,7 +12,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/tasks/squad_features.h"
 
 namespace {

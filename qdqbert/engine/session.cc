@@ -7,9 +7,9 @@
 #include <mutex>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/thread_pool.h"
-#include "qdqbert/engine/check_graph.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/engine/check_operands.h"
+#include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/engine/kernels/self_check.h"
 #include "qdqbert/engine/passes/passes.h"

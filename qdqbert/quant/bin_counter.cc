@@ -5,7 +5,7 @@
 #include <limits>
 #include <mutex>
 
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 
 namespace qdqbert::quant {
 

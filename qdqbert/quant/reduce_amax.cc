@@ -6,7 +6,7 @@
 #include <mutex>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/quant/kernels.h"
 #include "qdqbert/quant/magnitudes.h"
 

@@ -4,7 +4,7 @@
 #include <unordered_map>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/base/utf8.h"
 #include "qdqbert/text/encoding.h"
 

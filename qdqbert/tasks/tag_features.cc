@@ -5,7 +5,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/base/utf8.h"
 #include "qdqbert/tasks/sequence_metrics.h"
 
@@ -45,7 +45,7 @@ std::vector<int64_t> inside_labels(const LabelMap& labels) {
   const std::vector<std::string>& names = labels.names();
   for (size_t i = 0; i < names.size(); ++i) {
     auto same = static_cast<int64_t>(i);
-    if (names[i].substr(0, 2) == "B-") {
+    if (names[i].starts_with("B-")) {
       const auto found = std::find(names.begin(), names.end(), fmt::format("I-{}", names[i].substr(2)));
       if (found != names.end()) same = found - names.begin();
     }

@@ -4,7 +4,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/math.h"
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 
 namespace qdqbert::text {
 

@@ -9,8 +9,8 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/gzip.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/base/parallel.h"
 #include "qdqbert/base/sha256.h"
-#include "qdqbert/base/thread_pool.h"
 #include "qdqbert/base/utf8.h"
 
 namespace qdqbert {

@@ -11,8 +11,8 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/engine/check_graph.h"
 #include "qdqbert/engine/check_operands.h"
+#include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/onnx/reader.h"
 #include "qdqbert/onnx/writer.h"
 

@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "qdqbert/engine/check_graph.h"
 #include "qdqbert/engine/check_operands.h"
+#include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/onnx/writer.h"
 

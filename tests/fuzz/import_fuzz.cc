@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/engine/check_graph.h"
 #include "qdqbert/engine/check_operands.h"
+#include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/engine/import_onnx.h"
 
 // Whatever the bytes are, they end as a graph that holds together, or with one of our exceptions.

@@ -10,8 +10,8 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/engine/check_graph.h"
 #include "qdqbert/engine/check_operands.h"
+#include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/onnx/bert_graph.h"
 #include "qdqbert/onnx/writer.h"

@@ -1,4 +1,4 @@
-#include "qdqbert/base/thread_pool.h"
+#include "qdqbert/base/parallel.h"
 
 #include <algorithm>
 #include <atomic>

@@ -1,4 +1,4 @@
-#include "qdqbert/engine/check_graph.h"
+#include "qdqbert/engine/check_quantization.h"
 
 #include <cmath>
 #include <map>
