@@ -1,0 +1,4 @@
+// Starts, so that shared libraries are found and initializers have run.
+int main() {
+  return 0;
+}
