@@ -31,6 +31,10 @@ Embedding::Embedding(int64_t rows, int64_t columns, std::optional<int64_t> paddi
   }
 }
 
+Embedding::Embedding(const at::Tensor& values) : torch::nn::Module("Embedding") {
+  weight = register_parameter("weight", values);
+}
+
 at::Tensor Embedding::forward(const at::Tensor& indices, const char* what) const {
   if (!indices.device().is_cpu()) {
     // To ask a device means to wait for it, so what the CPU refuses becomes NaN.

@@ -26,6 +26,8 @@ class LayerNorm : public torch::nn::Module {
 class Embedding : public torch::nn::Module {
  public:
   Embedding(int64_t rows, int64_t columns, std::optional<int64_t> padding_index = std::nullopt);
+  /// The table `values` [rows, columns], of its type and where it lies, without a padding index.
+  explicit Embedding(const at::Tensor& values);
   /// Throws InputError naming `what` when an index is outside the table; indices on a device are not waited
   /// for, there it gives a row of NaN.
   at::Tensor forward(const at::Tensor& indices, const char* what) const;

@@ -114,13 +114,13 @@ void PreTrainedModel::resize_token_embeddings(int64_t rows, int64_t multiple_of,
   Embeddings& embeddings = *base().embeddings;
   const at::Tensor old = embeddings.word_embeddings->weight;
   if (old.size(0) == rows) return;
-  const auto table = std::make_shared<Embedding>(rows, old.size(1));
   at::Generator generator = at::detail::createCPUGenerator(seed);
-  fill_normal(table->weight, config_.initializer_range, generator);
+  const at::Tensor drawn = at::empty({rows, old.size(1)}, at::kFloat);
+  fill_normal(drawn, config_.initializer_range, generator);
+  const at::Tensor values = drawn.to(old.options());
   const int64_t kept = std::min(rows, old.size(0));
-  table->weight.slice(0, 0, kept).copy_(old.slice(0, 0, kept));
-  table->to(old.device(), old.scalar_type());
-  embeddings.replace_word_embeddings(table);
+  values.slice(0, 0, kept).copy_(old.slice(0, 0, kept));
+  embeddings.replace_word_embeddings(std::make_shared<Embedding>(values));
   config_.vocab_size = rows;
   base().mutable_config().vocab_size = rows;
   resize_output_embeddings(rows);

@@ -2,6 +2,7 @@
 // goes wrong on the stand-in. device.
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -287,6 +288,45 @@ TEST(ModelOnDevice, ForgetsHeadsAndContinuesTexts) {
     logits[on_device] = model->forward(next).logits.cpu();
   }
   EXPECT_LE((logits[0] - logits[1]).abs().max().item<double>(), 2e-5 * logits[0].abs().max().item<double>());
+}
+
+TEST(ModelOnDevice, TakesOtherNumbersOfWords) {
+  for (const bool tied : {true, false}) {
+    for (const int64_t rows : {56, 50, 49}) {
+      SCOPED_TRACE(fmt::format("{} rows, tied {}", rows, tied));
+      io::BertConfig config = tiny_config(0);
+      config.tie_word_embeddings = tied;
+      at::Tensor words[2], gradients[2];
+      double losses[2];
+      for (const bool on_device : {false, true}) {
+        const at::Device device = on_device ? standin_device() : at::Device(at::kCPU);
+        const auto model = make_model("QDQBertForMaskedLM", config, {});
+        model->init_weights(5);
+        testing::move_to(*model, device);
+        const auto before = standin_counts();
+        model->resize_token_embeddings(rows, 0, 7);
+        EXPECT_EQ((standin_counts() - before).items, 0);
+        for (const auto& parameter : model->named_parameters())
+          EXPECT_EQ(parameter.value().device().type(), device.type()) << parameter.key();
+
+        ModelInputs inputs = question_batch();
+        inputs.start_positions = inputs.end_positions = at::Tensor();
+        inputs.input_ids.remainder_(rows);
+        inputs.labels = inputs.input_ids;
+        const at::Tensor loss = model->forward(on(inputs, device)).loss;
+        loss.backward();
+        losses[on_device] = loss.detach().cpu().item<double>();
+        const at::Tensor table = model->named_parameters()["bert.embeddings.word_embeddings.weight"];
+        words[on_device] = table.detach().cpu();
+        gradients[on_device] = table.grad().cpu();
+      }
+      EXPECT_EQ(words[0].size(0), rows);
+      EXPECT_TRUE(words[0].equal(words[1]));
+      EXPECT_NEAR(losses[0], losses[1], 1e-5 * losses[0]);
+      EXPECT_LE((gradients[0] - gradients[1]).abs().max().item<double>(),
+                2e-5 * gradients[0].abs().max().item<double>());
+    }
+  }
 }
 
 }  // namespace
