@@ -12,6 +12,11 @@ if(NOT TARGET torch::cudart)
 endif()
 # Its list of libraries, which is not used, names one that no wheel has, with a warning.
 set(kineto_LIBRARY unused)
+# Its targets are in a second package, and where only Torch_DIR was named, the one of the system would be found first: another
+# LibTorch's libraries under these headers.
+if(Torch_DIR AND EXISTS ${Torch_DIR}/../Caffe2/Caffe2Config.cmake)
+  set(Caffe2_DIR ${Torch_DIR}/../Caffe2)
+endif()
 find_package(Torch 1.13 REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 if(TORCH_CXX_FLAGS MATCHES "_GLIBCXX_USE_CXX11_ABI=0")
