@@ -2,8 +2,7 @@
 if(TARGET qdqbert::libonnx)
   return()
 endif()
-# Newer versions have a package of their own, which knows the libraries that their headers need.
-find_package(Protobuf CONFIG QUIET)
+include(${CMAKE_CURRENT_LIST_DIR}/libprotobuf.cmake)
 if(NOT TARGET protobuf::libprotobuf)
   find_package(Protobuf REQUIRED)
 endif()

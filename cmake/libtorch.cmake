@@ -12,6 +12,7 @@ if(NOT TARGET torch::cudart)
 endif()
 # Its list of libraries, which is not used, names one that no wheel has, with a warning.
 set(kineto_LIBRARY unused)
+include(${CMAKE_CURRENT_LIST_DIR}/libprotobuf.cmake)
 # Its targets are in a second package, and where only Torch_DIR was named, the one of the system would be found first: another
 # LibTorch's libraries under these headers.
 if(Torch_DIR AND EXISTS ${Torch_DIR}/../Caffe2/Caffe2Config.cmake)

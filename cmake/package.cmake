@@ -19,7 +19,7 @@ configure_package_config_file(cmake/qdqbert-config.cmake.in ${CMAKE_BINARY_DIR}/
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qdqbert)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/qdqbert-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/qdqbert-config.cmake ${CMAKE_BINARY_DIR}/qdqbert-config-version.cmake
-  cmake/libonnx.cmake cmake/libtorch.cmake
+  cmake/libonnx.cmake cmake/libprotobuf.cmake cmake/libtorch.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qdqbert)
 
 install(FILES qdqbert/inference.h qdqbert/training.h qdqbert/version.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/qdqbert)
