@@ -20,6 +20,8 @@
 #include "qdqbert/engine/kernels/select.h"
 #include "qdqbert/engine/kernels/self_check.h"
 
+#include "benchmarks/kernels/cycle_counter.h"
+
 namespace {
 
 using namespace qdqbert;
@@ -50,6 +52,20 @@ std::vector<float> floats(size_t n, float low, float high) {
   return out;
 }
 
+/// Times `body`, in cycles, too, where they can be counted.
+template <class Body>
+void timed(benchmark::State& state, const Body& body) {
+  const CycleCounter counter;
+  const uint64_t start = counter.now();
+  for (auto _ : state) {
+    body();
+    benchmark::ClobberMemory();
+  }
+  if (counter.counts())
+    state.counters["cycles"] =
+        benchmark::Counter(static_cast<double>(counter.now() - start), benchmark::Counter::kAvgIterations);
+}
+
 enum class Epilogue { kNone, kRequantize, kGelu, kNorm };
 
 struct Shape {
@@ -76,7 +92,8 @@ void gemm(benchmark::State& state, Isa isa, Shape shape) {
   const StandardFloatControl standard;
   const GemmS8Kernel& kernel = gemm_s8_for(isa);
   const RowKernels& rows = rows_for(isa);
-  const auto [m, k, n, epilogue] = shape;
+  const size_t m = shape.m, k = shape.k, n = shape.n;
+  const Epilogue epilogue = shape.epilogue;
   const size_t bytes = panel_bytes(kernel, k), panels = panel_count(kernel, n);
   const auto b = filled<int8_t>(n * k, -127, 127);
   AlignedBuffer<unsigned char> packed(panels * bytes);
@@ -88,7 +105,7 @@ void gemm(benchmark::State& state, Isa isa, Shape shape) {
   const auto scale = floats(n, 1e-5f, 2e-5f), bias = floats(n, -1, 1), inverse = floats(n, 20, 30);
   AlignedBuffer<float> scratch(n + 64);
   const CodeOutput to_template = {nullptr, n, 30.0f, 0x80};
-  for (auto _ : state) {
+  timed(state, [&] {
     kernel.enter();
     if (epilogue == Epilogue::kNorm) {
       for (size_t i = 0; i < m; i += kRowBlock) {
@@ -133,8 +150,7 @@ void gemm(benchmark::State& state, Isa isa, Shape shape) {
           }
     }
     kernel.leave();
-    benchmark::ClobberMemory();
-  }
+  });
   const double operations = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
   const double iterations = static_cast<double>(state.iterations());
   state.counters["GOPS"] = benchmark::Counter(operations * iterations * 1e-9, benchmark::Counter::kIsRate);
@@ -155,11 +171,10 @@ void requantize(benchmark::State& state, Isa isa, Activation activation) {
   const auto scale = floats(kColumns, 1e-5f, 2e-5f), bias = floats(kColumns, -1, 1),
              inverse = floats(kColumns, 20, 30);
   AlignedBuffer<uint8_t> codes(kRowBlock * kColumns);
-  for (auto _ : state) {
+  timed(state, [&] {
     rows_for(isa).requantize({acc.data(), kColumns, kRowBlock, kColumns, scale.data(), bias.data(),
                               activation, kNoClip, inverse.data(), codes.data(), kColumns, 0x80, nullptr, 0});
-    benchmark::ClobberMemory();
-  }
+  });
   count_values(state, kRowBlock * kColumns);
 }
 
@@ -172,7 +187,7 @@ void layernorm(benchmark::State& state, Isa isa, size_t n) {
   AlignedBuffer<uint8_t> codes(kRowBlock * n);
   AlignedBuffer<float> scratch(n);
   const CodeOutput to = {codes.data(), n, 30.0f, 0x80};
-  for (auto _ : state) {
+  timed(state, [&] {
     std::copy(sums.data(), sums.data() + sums.size(), acc.data());
     rows_for(isa).residual_layernorm({acc.data(),
                                       n,
@@ -197,8 +212,7 @@ void layernorm(benchmark::State& state, Isa isa, size_t n) {
                                       0,
                                       &to,
                                       1});
-    benchmark::ClobberMemory();
-  }
+  });
   count_values(state, kRowBlock * n);
 }
 
@@ -208,12 +222,11 @@ void softmax(benchmark::State& state, Isa isa, size_t keys) {
   const auto scores = filled<int32_t>(kRows * keys, -3000, 3000);
   AlignedBuffer<int32_t> acc(kRows * keys);
   AlignedBuffer<uint8_t> codes(kRows * keys);
-  for (auto _ : state) {
+  timed(state, [&] {
     std::copy(scores.data(), scores.data() + scores.size(), acc.data());
     rows_for(isa).softmax(
         {acc.data(), keys, kRows, keys, keys, 0.002f, 127.0f, codes.data(), keys, 0x80, 0x80});
-    benchmark::ClobberMemory();
-  }
+  });
   count_values(state, kRows * keys);
 }
 
@@ -223,11 +236,10 @@ void linear_f32(benchmark::State& state, Isa isa, size_t m, size_t n) {
   const auto a = floats(m * kHidden, -1, 1), w = floats(n * kHidden, -1, 1), bias = floats(n, -1, 1);
   std::vector<float> packed(packed_f32_size(kHidden, n)), out(m * n);
   pack_f32({w.data(), kHidden, n, 1, kHidden}, packed.data());
-  for (auto _ : state) {
+  timed(state, [&] {
     rows_for(isa).linear_f32(
         {a.data(), kHidden, m, kHidden, n, packed.data(), narrow_f32(n), bias.data(), out.data(), n});
-    benchmark::ClobberMemory();
-  }
+  });
   state.counters["GFLOPS"] = benchmark::Counter(
       2e-9 * static_cast<double>(m * n * kHidden) * static_cast<double>(state.iterations()),
       benchmark::Counter::kIsRate);
@@ -241,10 +253,7 @@ void pack(benchmark::State& state, Isa isa, size_t tokens, bool keys) {
   const MatrixS8 b = keys ? MatrixS8{qkv.data(), kHead, tokens, 1, kStride}
                           : MatrixS8{qkv.data(), tokens, kHead, kStride, 1};
   AlignedBuffer<unsigned char> panels(panel_count(kernel, b.n) * panel_bytes(kernel, padded_k(b.k)));
-  for (auto _ : state) {
-    pack_panels(kernel, b, panels.data());
-    benchmark::ClobberMemory();
-  }
+  timed(state, [&] { pack_panels(kernel, b, panels.data()); });
   count_values(state, tokens * kHead);
 }
 
@@ -254,10 +263,10 @@ void add(const std::string& name, auto&& body) {
 
 /// What a process pays once for the kernels that it uses.
 void self_check(benchmark::State& state, Isa isa) {
-  for (auto _ : state) {
+  timed(state, [&] {
     benchmark::DoNotOptimize(fault_of(gemm_s8_for(isa)));
     benchmark::DoNotOptimize(fault_of(rows_for(isa)));
-  }
+  });
 }
 
 void add_cases(Isa isa) {
