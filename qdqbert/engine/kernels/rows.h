@@ -83,7 +83,7 @@ struct ResidualLayerNormArgs {
   size_t ldlocal_codes = 0;
 };
 
-/// e = 2^(acc * s - max * s) with s = scale * log2(e), scale > 0; codes = rne(e * (inverse / sum of e)) over
+/// e = 2^((acc - max) * s) with s = scale * log2(e), scale > 0; codes = rne(e * (inverse / sum of e)) over
 /// the first `keys` columns, `padding_code` past `keys` up to `padded` (a multiple of 16). acc is overwritten
 /// (it holds e in between).
 struct SoftmaxArgs {

@@ -88,6 +88,9 @@ inline F f_scale(F v, F, F t) {
 inline I i_set(int32_t s) {
   return {_mm256_set1_epi32(s), _mm256_set1_epi32(s)};
 }
+inline I i_sub(I a, I b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
 inline I i_max(I a, I b) {
   return {_mm256_max_epi32(a.low, b.low), _mm256_max_epi32(a.high, b.high)};
 }

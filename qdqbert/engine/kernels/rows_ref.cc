@@ -101,6 +101,13 @@ I i_set(int32_t s) {
   for (int32_t& lane : out.lane) lane = s;
   return out;
 }
+/// Modulo 2^32, as vectors do: lanes past the end of a row hold anything.
+I i_sub(const I& a, const I& b) {
+  I out;
+  for (int j = 0; j < 16; ++j)
+    out.lane[j] = static_cast<int32_t>(static_cast<uint32_t>(a.lane[j]) - static_cast<uint32_t>(b.lane[j]));
+  return out;
+}
 I i_max(const I& a, const I& b) {
   I out;
   for (int j = 0; j < 16; ++j) out.lane[j] = a.lane[j] > b.lane[j] ? a.lane[j] : b.lane[j];
