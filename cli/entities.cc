@@ -7,22 +7,6 @@
 
 namespace qdqbert::cli {
 
-namespace {
-
-struct Label {
-  bool begins = false, outside = false;
-  std::string_view type;
-};
-
-Label parse_label(std::string_view label) {
-  if (label == "O") return {false, true, {}};
-  if (label.size() > 2 && label[1] == '-' && (label[0] == 'B' || label[0] == 'I'))
-    return {label[0] == 'B', false, label.substr(2)};
-  return {false, false, label};
-}
-
-}  // namespace
-
 std::vector<LabelledWord> label_words(const text::Tokenizer& tokenizer, std::span<const text::Encoding> texts,
                                       std::span<const TextOutput> outputs) {
   struct Piece {
@@ -55,27 +39,17 @@ std::vector<LabelledWord> label_words(const text::Tokenizer& tokenizer, std::spa
   return words;
 }
 
-std::vector<Entity> find_entities(std::span<const LabelledWord> words,
-                                  const std::vector<std::string>& labels) {
-  std::vector<Entity> entities;
-  size_t members = 0;  // words of the open entity; 0: none is open
+std::vector<Entity> find_entities(std::span<const LabelledWord> words, const tasks::EntityDecoder& decoder) {
+  std::vector<size_t> tags;
+  std::vector<double> scores;
   for (const LabelledWord& word : words) {
-    const Label label = parse_label(labels[word.label]);
-    if (label.outside) {
-      members = 0;
-      continue;
-    }
-    if (members > 0 && !label.begins && entities.back().type == label.type) {
-      Entity& open = entities.back();
-      open.end = word.end;
-      open.score =
-          (open.score * static_cast<double>(members) + word.score) / static_cast<double>(members + 1);
-      ++members;
-      continue;
-    }
-    entities.push_back({std::string(label.type), word.begin, word.end, word.score});
-    members = 1;
+    tags.push_back(word.label);
+    scores.push_back(word.score);
   }
+  std::vector<Entity> entities;
+  for (tasks::TaggedEntity& found : decoder.decode(tags, scores))
+    entities.push_back(
+        {std::move(found.type), words[found.begin].begin, words[found.end - 1].end, found.score});
   return entities;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "qdqbert/tasks/entity_decoder.h"
 #include "qdqbert/text/encoding.h"
 #include "qdqbert/text/tokenizer.h"
 
@@ -31,9 +32,7 @@ struct Entity {
   double score = 0;             ///< mean of its words
 };
 
-/// Runs of words with B-X, I-X, I-X, ...; an I-X behind something else begins an entity too. Labels without
-/// prefix are types themselves, and neighbours of one type belong together. "O" is no entity.
-std::vector<Entity> find_entities(std::span<const LabelledWord> words,
-                                  const std::vector<std::string>& labels);
+/// Entities of the words' labels, which are numbers of `decoder`'s tags.
+std::vector<Entity> find_entities(std::span<const LabelledWord> words, const tasks::EntityDecoder& decoder);
 
 }  // namespace qdqbert::cli

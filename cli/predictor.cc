@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/base/log.h"
 #include "qdqbert/base/utf8.h"
 
 #include "cli/continuation.h"
@@ -128,7 +129,13 @@ class Tag : public ModelPredictor {
  public:
   Tag(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
       const PredictorOptions& options)
-      : ModelPredictor(std::move(model), tokenizer, options), labels_(labels_for(facts, model_)) {}
+      : ModelPredictor(std::move(model), tokenizer, options), decoder_(labels_for(facts, model_)) {
+    if (decoder_.unnamed())
+      log_warning(
+          "the labels of {} are numbers without names, so no entities can be told; name them in id2label of "
+          "config.json beside it",
+          model_.name());
+  }
 
   /// Long texts in windows that share half of their tokens, so that each token is seen with both sides.
   TaskTexts encode(const TextRequest& request) const override {
@@ -147,7 +154,7 @@ class Tag : public ModelPredictor {
               std::span<const TextOutput> outputs) const override {
     const CodePointIndex index(request.text);
     Json list = Json::array();
-    for (const Entity& entity : find_entities(label_words(tokenizer_, texts, outputs), labels_))
+    for (const Entity& entity : find_entities(label_words(tokenizer_, texts, outputs), decoder_))
       list.push_back({{"entity", entity.type},
                       {"score", entity.score},
                       {"start", entity.begin},
@@ -167,7 +174,7 @@ class Tag : public ModelPredictor {
   }
 
  private:
-  std::vector<std::string> labels_;
+  tasks::EntityDecoder decoder_;
 };
 
 class Choose : public ModelPredictor {

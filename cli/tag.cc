@@ -2,6 +2,7 @@
 #include <map>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/tasks/entity_decoder.h"
 #include "qdqbert/train/tag_data.h"
 
 #include "cli/task_labels.h"
@@ -37,6 +38,8 @@ class TagTask : public Task {
                "field with the words in JSON files (default: tokens, words)");
     parser.add("label_column_name", columns_.label, "field with the tags (default: TASK_NAME_tags, tags)");
     parser.add("task_name", task_name_, "ner, pos or chunk: names the default field of the tags");
+    parser.add("label_names", label_names_,
+               "names of the tags 0, 1, 2, ... in order, with commas between, for files that hold numbers");
     parser.add("label_all_tokens", label_all_tokens_, "label every piece of a word instead of the first one");
     parser.add("return_entity_level_metrics", by_type_, "scores of each type of entity, too");
     parser.refuse("dataset_name",
@@ -45,18 +48,24 @@ class TagTask : public Task {
 
   void check(TaskOptions&, const ArgumentParser& parser) override {
     if (parser.given("task_name") && columns_.label.empty()) columns_.label = task_name_ + "_tags";
+    if (!label_names_.empty()) named_ = tasks::LabelMap(tasks::split_fields(label_names_, ','));
   }
 
   void configure(io::BertConfig& config, const TaskFiles& files, const TaskOptions& o,
                  const std::function<bool(const std::string&)>& in_checkpoint) override {
     const bool new_head = !in_checkpoint("classifier.weight");
+    if (named_ && labels_of(config).size() == named_->size() && tasks::are_unnamed(labels_of(config)))
+      config.set_labels(named_->names());
     const std::optional<fs::path> file = label_file(files, o.run);
     if (file && (o.run.do_train || o.run.do_eval || new_head)) {
       const tasks::TagData& data = read(*file, true);
-      labels_ = settle_labels(config, data.tags(), data.name, o, new_head);
+      labels_ = settle_labels(config, named_ ? named_->names() : data.tags(), data.name, o, new_head);
     } else {
       labels_ = tasks::LabelMap(labels_of(config));
     }
+    if (tasks::EntityDecoder(labels_.names()).unnamed())
+      log_warning(
+          "the tags are numbers without names, so no entities can be told; name them with --label_names");
   }
 
   std::unique_ptr<train::TaskData> open(TaskSplit split, const fs::path& file, std::optional<int64_t> limit,
@@ -77,12 +86,15 @@ class TagTask : public Task {
     if (found != read_.end() && (found->second.labelled || !labels)) return found->second;
     tasks::TagColumns columns = columns_;
     columns.labels_required = labels;
-    return read_.insert_or_assign(file, tasks::read_tags(file, columns)).first->second;
+    tasks::TagData data = tasks::read_tags(file, columns);
+    if (named_) data.name_numbers(*named_);
+    return read_.insert_or_assign(file, std::move(data)).first->second;
   }
 
-  std::string task_name_ = "ner";
+  std::string task_name_ = "ner", label_names_;
   bool label_all_tokens_ = false, by_type_ = false;
   tasks::TagColumns columns_;
+  std::optional<tasks::LabelMap> named_;
   tasks::LabelMap labels_;
   std::map<fs::path, tasks::TagData> read_;
 };

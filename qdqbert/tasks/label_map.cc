@@ -83,6 +83,18 @@ bool are_generic(const std::vector<std::string>& names) {
   return true;
 }
 
+bool are_unnamed(const std::vector<std::string>& names) {
+  if (are_generic(names)) return true;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (names[i] != fmt::format("{}", i)) return false;
+  return true;
+}
+
+bool is_number(std::string_view label) {
+  return !label.empty() &&
+         std::all_of(label.begin(), label.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 LabelChoice choose_labels(const std::vector<std::string>& found, const std::vector<std::string>& checkpoint,
                           bool training, bool replace, std::string_view data_name) {
   const auto of_data = [&]() -> LabelMap {

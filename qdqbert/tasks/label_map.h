@@ -55,5 +55,9 @@ LabelChoice choose_labels(const std::vector<std::string>& found, const std::vect
 
 /// Whether the names are LABEL_0, LABEL_1, ...
 bool are_generic(const std::vector<std::string>& names);
+/// Whether they are that or 0, 1, 2, ..., so that other names may stand at their places.
+bool are_unnamed(const std::vector<std::string>& names);
+/// Whether a label is written with digits alone.
+bool is_number(std::string_view label);
 
 }  // namespace qdqbert::tasks

@@ -1,6 +1,7 @@
 #include "qdqbert/tasks/sequence_metrics.h"
 
 #include <algorithm>
+#include <compare>
 #include <map>
 
 #include "qdqbert/base/error.h"
@@ -9,6 +10,13 @@
 namespace qdqbert::tasks {
 
 namespace {
+
+/// One span of a tagged sentence: tags [begin, end).
+struct TagSpan {
+  std::string type;
+  size_t begin = 0, end = 0;
+  auto operator<=>(const TagSpan&) const = default;
+};
 
 struct Tag {
   char32_t prefix = 'O';
@@ -104,12 +112,6 @@ SpanScore score_of(const Counts& counts) {
 }
 
 }  // namespace
-
-std::vector<TagSpan> find_spans(const std::vector<std::string>& tags, TagScheme scheme) {
-  std::vector<TagSpan> spans = spans_of(tags, scheme);
-  std::sort(spans.begin(), spans.end(), [](const TagSpan& a, const TagSpan& b) { return a.begin < b.begin; });
-  return spans;
-}
 
 SequenceScore score_sequences(const TagSequences& references, const TagSequences& predictions,
                               TagScheme scheme) {

@@ -1,7 +1,6 @@
 // Scores of tag sequences by whole spans, as seqeval computes them (default mode and strict IOB2).
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -17,16 +16,6 @@ enum class TagScheme {
   /// Spans begin with B- only; other prefixes than B, I, O are refused.
   kStrictIob2,
 };
-
-/// One span of a tagged sentence: tags [begin, end).
-struct TagSpan {
-  std::string type;
-  size_t begin = 0, end = 0;
-  auto operator<=>(const TagSpan&) const = default;
-};
-
-/// The spans of one sentence by position. Throws InputError as score_sequences().
-std::vector<TagSpan> find_spans(const std::vector<std::string>& tags, TagScheme scheme = TagScheme::kLenient);
 
 struct SpanScore {
   double precision = 0, recall = 0, f1 = 0;  ///< 0 where the denominator is

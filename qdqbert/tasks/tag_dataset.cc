@@ -5,7 +5,6 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/tasks/label_map.h"
 
 namespace qdqbert::tasks {
 
@@ -50,6 +49,12 @@ std::vector<std::string> TagData::tags() const {
   std::vector<std::string> all;
   for (const TagExample& example : examples) all.insert(all.end(), example.tags.begin(), example.tags.end());
   return sorted_labels(std::move(all));
+}
+
+void TagData::name_numbers(const LabelMap& labels) {
+  for (TagExample& example : examples)
+    for (std::string& tag : example.tags)
+      if (is_number(tag)) tag = labels.name(labels.id(tag, where(example)));
 }
 
 TagData parse_conll(std::string_view text, const std::string& name, const TagColumns& columns) {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "qdqbert/tasks/label_map.h"
 #include "qdqbert/tasks/records.h"
 
 namespace qdqbert::tasks {
@@ -24,6 +25,9 @@ struct TagData {
   std::string where(const TagExample& example) const { return fmt::format("{}:{}", name, example.line); }
   /// Tags that occur, as sorted_labels() gives them.
   std::vector<std::string> tags() const;
+  /// Replaces tags that are numbers by the names that `labels` has at these places. Throws InputError naming
+  /// file and line for a number that has none, where `labels` are not numbers themselves.
+  void name_numbers(const LabelMap& labels);
 };
 
 struct TagColumns {

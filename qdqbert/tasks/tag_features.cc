@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/parallel.h"
 #include "qdqbert/base/utf8.h"
+#include "qdqbert/tasks/entity_decoder.h"
 #include "qdqbert/tasks/sequence_metrics.h"
 
 namespace qdqbert::tasks {
@@ -113,16 +115,33 @@ TagPrediction predict_tags(const TagFeatures& features, size_t row, size_t words
   return out;
 }
 
-Json tag_metrics(const TagData& data, const std::vector<TagPrediction>& predictions, bool by_type) {
+namespace {
+
+struct ScoredTags {
+  TagSequences references, predicted;
+};
+
+ScoredTags scored_tags(const TagData& data, const LabelMap& labels,
+                       const std::vector<TagPrediction>& predictions) {
   if (predictions.size() != data.examples.size())
     fail("[metric] {} sentences, {} predictions", data.examples.size(), predictions.size());
-  TagSequences references(predictions.size()), predicted(predictions.size());
-  for (size_t s = 0; s < predictions.size(); ++s)
+  ScoredTags out{TagSequences(predictions.size()), TagSequences(predictions.size())};
+  for (size_t s = 0; s < predictions.size(); ++s) {
+    const TagExample& example = data.examples[s];
     for (size_t w = 0; w < predictions[s].tags.size(); ++w) {
       if (!predictions[s].covered[w]) continue;
-      references[s].push_back(data.examples[s].tags.at(w));
-      predicted[s].push_back(predictions[s].tags[w]);
+      out.references[s].push_back(labels.name(labels.id(example.tags.at(w), data.where(example))));
+      out.predicted[s].push_back(predictions[s].tags[w]);
     }
+  }
+  return out;
+}
+
+}  // namespace
+
+Json tag_metrics(const TagData& data, const LabelMap& labels, const std::vector<TagPrediction>& predictions,
+                 bool by_type) {
+  const auto [references, predicted] = scored_tags(data, labels, predictions);
   const SequenceScore score = score_sequences(references, predicted);
   Json metrics = {{"precision", score.overall.precision},
                   {"recall", score.overall.recall},
@@ -134,8 +153,17 @@ Json tag_metrics(const TagData& data, const std::vector<TagPrediction>& predicti
   return metrics;
 }
 
+std::vector<std::string> doubtful_tags(const TagData& data, const LabelMap& labels,
+                                       const std::vector<TagPrediction>& predictions) {
+  auto [references, predicted] = scored_tags(data, labels, predictions);
+  std::move(predicted.begin(), predicted.end(), std::back_inserter(references));
+  return tags_without_position(references);
+}
+
 void write_tag_predictions(const std::filesystem::path& directory, const std::string& prefix,
-                           const TagData& data, const std::vector<TagPrediction>& predictions) {
+                           const TagData& data, const LabelMap& labels,
+                           const std::vector<TagPrediction>& predictions) {
+  const EntityDecoder decoder(labels.names());
   std::string plain, lines;
   for (size_t s = 0; s < predictions.size(); ++s) {
     const std::vector<std::string>& words = data.examples[s].words;
@@ -144,19 +172,19 @@ void write_tag_predictions(const std::filesystem::path& directory, const std::st
     for (size_t w = 0; w < words.size(); ++w) plain += (w > 0 ? " " : "") + predictions[s].tags[w];
     plain += "\n";
     Json entities = Json::array();
-    for (const TagSpan& span : find_spans(predictions[s].tags)) {
+    std::vector<size_t> tags;
+    for (size_t w = 0; w < words.size(); ++w)
+      tags.push_back(predictions[s].covered[w] ? static_cast<size_t>(*labels.id(predictions[s].tags[w]))
+                                               : EntityDecoder::kNoTag);
+    for (const TaggedEntity& span : decoder.decode(tags, predictions[s].probabilities)) {
       std::string text;
-      double score = 0;
-      for (size_t w = span.begin; w < span.end; ++w) {
-        text += (w > span.begin ? " " : "") + words[w];
-        score += predictions[s].probabilities[w];
-      }
+      for (size_t w = span.begin; w < span.end; ++w) text += (w > span.begin ? " " : "") + words[w];
       entities.push_back({{"type", span.type},
                           {"text", text},
                           {"words", {span.begin, span.end}},
                           {"start", begin[span.begin]},
                           {"end", begin[span.end] - 1},
-                          {"score", score / static_cast<double>(span.end - span.begin)}});
+                          {"score", span.score}});
     }
     const Json line = {{"words", words}, {"tags", predictions[s].tags}, {"entities", entities}};
     lines += dump_json(line, {.indent = -1, .ascii = false}) + "\n";

@@ -52,13 +52,20 @@ TagPrediction predict_tags(const TagFeatures& features, size_t row, size_t words
 
 /// Entity precision, recall and F1 as seqeval's default gives them, over the covered words
 /// as the public example does: {precision, recall, f1, accuracy}, with `by_type` also
-/// {type: {precision, recall, f1, number}}.
-Json tag_metrics(const TagData& data, const std::vector<TagPrediction>& predictions, bool by_type = false);
+/// {type: {precision, recall, f1, number}}. The data's tags count under the names that `labels` has for them.
+Json tag_metrics(const TagData& data, const LabelMap& labels, const std::vector<TagPrediction>& predictions,
+                 bool by_type = false);
+
+/// The tags, of the data and predicted, that the score takes for something else than they are: see
+/// tags_without_position().
+std::vector<std::string> doubtful_tags(const TagData& data, const LabelMap& labels,
+                                       const std::vector<TagPrediction>& predictions);
 
 /// `<prefix>_predictions.txt` (the tags of a sentence on a line, separated by spaces) and
-/// `<prefix>_entities.jsonl` (words, tags, entities with type, text, first and last word, and offsets in code
-/// points of the words joined by spaces).
+/// `<prefix>_entities.jsonl` (words, tags, entities as EntityDecoder finds them among the covered words, with
+/// type, text, first and last word, and offsets in code points of the words joined by spaces).
 void write_tag_predictions(const std::filesystem::path& directory, const std::string& prefix,
-                           const TagData& data, const std::vector<TagPrediction>& predictions);
+                           const TagData& data, const LabelMap& labels,
+                           const std::vector<TagPrediction>& predictions);
 
 }  // namespace qdqbert::tasks

@@ -63,13 +63,21 @@ void TagData::collect(std::span<const int64_t> samples, const model::ModelOutput
 }
 
 Json TagData::metrics() const {
-  Json metrics = tasks::tag_metrics(data_, predictions_, by_type_);
+  if (!warned_) {
+    if (const auto odd = tasks::doubtful_tags(data_, labels_, predictions_); !odd.empty())
+      log_warning(
+          "{}: {} are no positions with types (B-, I-, E-, S-) or \"O\"; precision, recall and F1 take their "
+          "first letter for a position, as seqeval does",
+          data_.name, tasks::list_of_labels(odd));
+    warned_ = true;
+  }
+  Json metrics = tasks::tag_metrics(data_, labels_, predictions_, by_type_);
   metrics["loss"] = loss_.mean();
   return metrics;
 }
 
 void TagData::write_predictions(const std::filesystem::path& directory, const std::string& prefix) const {
-  tasks::write_tag_predictions(directory, prefix, data_, predictions_);
+  tasks::write_tag_predictions(directory, prefix, data_, labels_, predictions_);
 }
 
 }  // namespace qdqbert::train

@@ -27,6 +27,7 @@ class TagData : public RowData {
   bool by_type_;
   std::vector<tasks::TagPrediction> predictions_;
   MeanLoss loss_;
+  mutable bool warned_ = false;  ///< of tags that the score takes for something else
 };
 
 }  // namespace qdqbert::train

@@ -30,7 +30,7 @@ std::string entities_text(const std::vector<size_t>& labels, const std::vector<s
     words.push_back({at, at + 5, labels[i], 0.5 + 0.125 * static_cast<double>(i % 2)});
   }
   std::string text;
-  for (const Entity& entity : find_entities(words, names))
+  for (const Entity& entity : find_entities(words, tasks::EntityDecoder(names)))
     text += fmt::format("{}[{},{}]{} ", entity.type, entity.begin, entity.end, entity.score);
   return text;
 }

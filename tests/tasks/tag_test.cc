@@ -3,7 +3,6 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
-#include "qdqbert/tasks/sequence_metrics.h"
 #include "qdqbert/tasks/tag_features.h"
 
 #include "tests/support/golden.h"
@@ -74,7 +73,7 @@ TEST(TagFeatures, LogitsBecomeTagsOfWords) {
   EXPECT_THAT(prediction.tags, ElementsAre("B-PER", "O", "O"));
   EXPECT_THAT(prediction.covered, ElementsAre(1, 0, 1));
   EXPECT_NEAR(prediction.probabilities[0], std::exp(2) / (std::exp(2) + 3), 1e-12);
-  const Json metrics = tag_metrics(data, {prediction}, true);
+  const Json metrics = tag_metrics(data, labels(), {prediction}, true);
   EXPECT_EQ(metrics["precision"], 1.0);
   EXPECT_EQ(metrics["recall"], 0.5);
   EXPECT_EQ(metrics["accuracy"], 0.5) << "the word without piece is not counted";
@@ -85,7 +84,7 @@ TEST(TagFeatures, FilesNameEntitiesWithTheirPlace) {
   const TagData data = parse_conll("J\xc3\xb6rg\tB-PER\nS\tI-PER\nsaw\tO\nRom\tB-LOC\n", "a.conll");
   const TagPrediction prediction{data.examples[0].tags, {1, 1, 1, 1}, {0.5, 1, 1, 0.25}};
   const ScratchDirectory directory;
-  write_tag_predictions(directory.path(), "predict", data, {prediction});
+  write_tag_predictions(directory.path(), "predict", data, labels(), {prediction});
   EXPECT_EQ(read_file(directory / "predict_predictions.txt"), "B-PER I-PER O B-LOC\n");
   const Json entities = testing::read_json_lines(directory / "predict_entities.jsonl").at(0)["entities"];
   ASSERT_EQ(entities.size(), 2u);
@@ -96,14 +95,6 @@ TEST(TagFeatures, FilesNameEntitiesWithTheirPlace) {
   EXPECT_EQ(entities[1]["words"], Json::array({3, 4}));
   EXPECT_EQ(entities[1]["start"], 11);
   EXPECT_EQ(entities[1]["end"], 14);
-}
-
-TEST(TagSpans, InReadingOrder) {
-  const auto spans = find_spans({"I-B", "B-A", "I-A", "O", "I-A"});
-  ASSERT_EQ(spans.size(), 3u);
-  EXPECT_EQ(spans[0].type, "B");
-  EXPECT_EQ(spans[1], (TagSpan{"A", 1, 3}));
-  EXPECT_EQ(spans[2], (TagSpan{"A", 4, 5}));
 }
 
 TEST(TagDataset, PublicSetsHaveTheSizesThatTheyState) {
