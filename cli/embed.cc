@@ -1,6 +1,6 @@
 // qdqbert embed: an encoder without a head, for sentence embeddings.
 #include "qdqbert/base/error.h"
-#include "qdqbert/tasks/lm_dataset.h"
+#include "qdqbert/tasks/text_rows.h"
 #include "qdqbert/train/embed_data.h"
 
 #include "cli/task.h"
@@ -21,7 +21,7 @@ class EmbedTask : public Task {
     return "An encoder for sentence embeddings: calibrated on texts and exported, so that `qdqbert predict "
            "--task embed` answers in INT8.\n"
            "Data: a text in every line (.txt), or a column of .csv, .tsv, .jsonl, .json; also .gz. --do_predict writes\n"
-           "embeddings of the fake-quantized model: means over tokens, of length 1.\n\n"
+           "embeddings of the fake-quantized model, one for every row: means over tokens, of length 1.\n\n"
            "  calibrate and export:  qdqbert embed --model_name_or_path ENCODER --train_file texts.txt --do_calib \\\n"
            "                           --calibrator percentile --percentile 99.999 "
            "--quant-disable-keyword add_residual add_local \\\n"
@@ -30,7 +30,7 @@ class EmbedTask : public Task {
   }
 
   void add_flags(ArgumentParser& parser) override {
-    parser.add("text_column", column_, "column of the texts (default: text, else the first)");
+    parser.add("text_column", column_, "column of the texts (default: text, else the first that is no id)");
   }
 
   void check(TaskOptions& o, const ArgumentParser&) override {
@@ -41,12 +41,13 @@ class EmbedTask : public Task {
           o.run.do_train ? "do_train" : "do_eval");
   }
 
-  std::unique_ptr<train::TaskData> open(TaskSplit, const fs::path& file, std::optional<int64_t> limit,
+  std::unique_ptr<train::TaskData> open(TaskSplit split, const fs::path& file, std::optional<int64_t> limit,
                                         const train::TaskContext& context) override {
-    std::vector<std::string> texts = tasks::read_texts(file, column_);
-    std::erase_if(texts, [](const std::string& text) { return text.empty(); });
-    if (limit && static_cast<size_t>(*limit) < texts.size()) texts.resize(static_cast<size_t>(*limit));
-    return std::make_unique<train::EmbedData>(std::move(texts), context);
+    tasks::TextRows rows = tasks::read_text_rows(file, column_);
+    // An answer is due for an empty text, too; to ranges it says nothing.
+    if (split == TaskSplit::kCalibration) rows.drop_empty();
+    if (limit) rows.truncate(static_cast<size_t>(*limit));
+    return std::make_unique<train::EmbedData>(std::move(rows), context);
   }
 
  private:

@@ -32,7 +32,7 @@ class ModelPredictor : public Predictor {
  protected:
   /// Adds one row for a text or pair, cut to the longest that the model takes.
   void encode_one(const std::string& first, const std::optional<std::string>& second, TaskTexts& to) const {
-    if (first.empty()) fail("the text is empty");
+    if (first.empty() && !takes_empty_texts()) fail("the text is empty");
     text::EncodeOptions options;
     std::vector<std::string> pairs;
     if (second) pairs.push_back(*second);
@@ -45,6 +45,8 @@ class ModelPredictor : public Predictor {
     }
     to.texts.push_back(std::move(whole));
   }
+
+  virtual bool takes_empty_texts() const { return false; }
 
   TaskTexts encode_one(const std::string& first, const std::optional<std::string>& second) const {
     TaskTexts made;
@@ -390,6 +392,9 @@ class Embed : public ModelPredictor {
   std::string describe(const Json& answer) const override {
     return dump_json(answer.at("embedding"), {-1, false, false, true});
   }
+
+ protected:
+  bool takes_empty_texts() const override { return true; }
 };
 
 }  // namespace

@@ -74,6 +74,9 @@ class TagTask : public Task {
     tasks::TagData data = read(file, labels);
     if (limit && static_cast<size_t>(*limit) < data.examples.size())
       data.examples.resize(static_cast<size_t>(*limit));
+    if (split == TaskSplit::kTrain)
+      if (const size_t dropped = data.drop_untagged(); dropped > 0)
+        log_warning("{}: {} sentences without tags are left out", data.name, dropped);
     if (split == TaskSplit::kCalibration) data.labelled = false;
     return std::make_unique<train::TagData>(std::move(data), labels_, label_all_tokens_, by_type_, context);
   }

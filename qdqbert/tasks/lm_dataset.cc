@@ -8,6 +8,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/tasks/counter_random.h"
 #include "qdqbert/tasks/records.h"
+#include "qdqbert/tasks/text_rows.h"
 #include "qdqbert/tasks/tag_features.h"
 
 namespace qdqbert::tasks {
@@ -88,21 +89,7 @@ int64_t pair_label(const RecordFile& file, const Record& record) {
 }  // namespace
 
 std::vector<std::string> read_texts(const std::filesystem::path& path, const std::string& column) {
-  const std::string name = path.string();
-  std::vector<std::string> texts;
-  if (std::filesystem::path(without_gz(name)).extension() == ".txt") {
-    const std::string content = read_maybe_gzip(path);
-    for (const TextLine& line : split_lines(content, name)) texts.emplace_back(line.text);
-  } else {
-    const RecordFile file = read_records(path);
-    const std::string chosen = !column.empty()           ? column
-                               : file.has_column("text") ? "text"
-                               : file.columns.empty()    ? "text"
-                                                         : file.columns[0];
-    for (const Record& record : file.records) texts.push_back(file.text(record, chosen));
-  }
-  if (std::all_of(texts.begin(), texts.end(), is_blank)) fail("[data] {} holds no text", name);
-  return texts;
+  return read_text_rows(path, column).texts;
 }
 
 LmBlocks LmBlocks::build(const std::vector<std::string>& texts, const text::Tokenizer& tokenizer,

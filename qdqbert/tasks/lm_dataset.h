@@ -11,9 +11,7 @@
 
 namespace qdqbert::tasks {
 
-/// The lines of a .txt file, empty ones included (they separate documents), or one column of records (.csv,
-/// .tsv, .jsonl, .json; `column` empty: "text", else the first). Each also with .gz behind. Throws InputError
-/// when there is no text but white space.
+/// The texts of read_text_rows(), empty ones included (they separate documents).
 std::vector<std::string> read_texts(const std::filesystem::path& path, const std::string& column = "");
 
 struct LmBlockOptions {

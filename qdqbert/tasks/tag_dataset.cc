@@ -57,6 +57,10 @@ void TagData::name_numbers(const LabelMap& labels) {
       if (is_number(tag)) tag = labels.name(labels.id(tag, where(example)));
 }
 
+size_t TagData::drop_untagged() {
+  return std::erase_if(examples, [](const TagExample& example) { return example.tags.empty(); });
+}
+
 TagData parse_conll(std::string_view text, const std::string& name, const TagColumns& columns) {
   TagData data;
   data.name = name;
@@ -109,7 +113,6 @@ TagData parse_tag_records(const RecordFile& file, const TagColumns& columns) {
     TagExample example;
     example.line = record.line;
     example.words = list_of(file, record, text);
-    if (example.words.empty()) fail("[data] {}: a sentence without words", file.where(record));
     if (data.labelled) {
       example.tags = list_of(file, record, label);
       if (example.tags.size() != example.words.size())

@@ -28,6 +28,8 @@ struct TagData {
   /// Replaces tags that are numbers by the names that `labels` has at these places. Throws InputError naming
   /// file and line for a number that has none, where `labels` are not numbers themselves.
   void name_numbers(const LabelMap& labels);
+  /// Removes sentences without any tag, which a loss has no mean over; returns how many there were.
+  size_t drop_untagged();
 };
 
 struct TagColumns {

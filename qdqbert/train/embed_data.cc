@@ -7,12 +7,11 @@
 
 namespace qdqbert::train {
 
-EmbedData::EmbedData(std::vector<std::string> texts, const TaskContext& context) {
-  std::erase_if(texts, [](const std::string& text) { return text.empty(); });
-  if (texts.empty()) fail("[embed] there is no text but empty ones");
-  set_rows(
-      tasks::encode_rows(context.tokenizer, texts, {}, static_cast<int>(context.max_length), context.threads),
-      context);
+EmbedData::EmbedData(tasks::TextRows texts, const TaskContext& context) : ids_(std::move(texts.ids)) {
+  if (texts.texts.empty()) fail("[embed] there is no text");
+  set_rows(tasks::encode_rows(context.tokenizer, texts.texts, {}, static_cast<int>(context.max_length),
+                              context.threads),
+           context);
 }
 
 model::ModelInputs EmbedData::batch(std::span<const int64_t>, int64_t) {
@@ -46,7 +45,7 @@ void EmbedData::collect(std::span<const int64_t> samples, const model::ModelOutp
 void EmbedData::write_predictions(const std::filesystem::path& directory, const std::string& prefix) const {
   AtomicFile file(directory / (prefix + "_embeddings.jsonl"));
   for (size_t i = 0; i < embeddings_.size(); ++i)
-    file.write(dump_json({{"id", i}, {"embedding", embeddings_[i]}}, {-1, false, false, true}));
+    file.write(dump_json({{"id", ids_[i]}, {"embedding", embeddings_[i]}}, {-1, false, false, true}));
   file.commit();
 }
 

@@ -4,14 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "qdqbert/tasks/text_rows.h"
 #include "qdqbert/train/task_data.h"
 
 namespace qdqbert::train {
 
 class EmbedData : public RowData {
  public:
-  /// Texts that are not empty, in their order.
-  EmbedData(std::vector<std::string> texts, const TaskContext& context);
+  /// `texts` has at least one row.
+  EmbedData(tasks::TextRows texts, const TaskContext& context);
 
   /// Throws InputError: there is nothing that embeddings could be compared with.
   model::ModelInputs batch(std::span<const int64_t> samples, int64_t micro_step) override;
@@ -19,10 +20,11 @@ class EmbedData : public RowData {
   void collect(std::span<const int64_t> samples, const model::ModelOutputs& outputs) override;
   bool scored() const override { return false; }
   Json metrics() const override { return Json::object(); }
-  /// `<prefix>_embeddings.jsonl`: {"id": number of the text, "embedding"}, means over tokens of length 1.
+  /// `<prefix>_embeddings.jsonl`: {"id": that of the row, "embedding"}, means over tokens of length 1.
   void write_predictions(const std::filesystem::path& directory, const std::string& prefix) const override;
 
  private:
+  std::vector<Json> ids_;
   std::vector<std::vector<float>> embeddings_;
 };
 

@@ -470,12 +470,12 @@ TEST_F(QaTest, EmbedMakesAnEncoderThatPredictUnderstands) {
   };
   const auto engine = rows(answered.out), fake = rows(read_file(output + "/predict_embeddings.jsonl"));
   ASSERT_EQ(engine.size(), count);
-  ASSERT_EQ(fake.size(), count);
+  ASSERT_EQ(fake.size(), 2 * count) << "an empty line is a text, too";
   // The same text is nearest, whatever codes lie on ties.
   for (size_t i = 0; i < count; ++i) {
     std::vector<double> cosines;
-    for (const auto& other : fake)
-      cosines.push_back(std::inner_product(other.begin(), other.end(), engine[i].begin(), 0.0));
+    for (size_t j = 0; j < count; ++j)
+      cosines.push_back(std::inner_product(fake[2 * j].begin(), fake[2 * j].end(), engine[i].begin(), 0.0));
     EXPECT_EQ(std::max_element(cosines.begin(), cosines.end()) - cosines.begin(),
               static_cast<std::ptrdiff_t>(i));
   }

@@ -115,7 +115,7 @@ TEST(TagHostile, RecordsAndLabels) {
   EXPECT_REFUSED(parse(R"({"tokens":["a","b"],"ner_tags":["O"]})"), "2 words, 1 tags");
   EXPECT_REFUSED(parse(R"({"tokens":"a b","ner_tags":["O"]})"), "f:1");
   EXPECT_REFUSED(parse(R"({"tokens":["a"],"ner_tags":[1.5]})"), "1.5");
-  EXPECT_REFUSED(parse(R"({"tokens":[],"ner_tags":[]})"), "without words");
+  EXPECT_REFUSED(parse(R"({"tokens":[],"ner_tags":["O"]})"), "0 words, 1 tags");
   EXPECT_REFUSED(parse(R"({"tokens":["a"]})"), "--label_column_name");
   const TagData data = parse_conll("a O\n\nb B-X\n", "f");
   EXPECT_REFUSED(TagFeatures::build(data, LabelMap({"O", "B-Y"}), letters_tokenizer(), {}), "f:3");

@@ -60,6 +60,25 @@ TEST(TagFeatures, LabelsStandAtFirstPieces) {
   EXPECT_EQ(features.cut_words, 2u);
 }
 
+TEST(TagFeatures, ASentenceWithoutWordsIsARow) {
+  TagData data = parse_tag_records(
+      parse_records("{\"tokens\":[\"a\"],\"ner_tags\":[\"O\"]}\n{\"tokens\":[],\"ner_tags\":[]}",
+                    RecordFormat::kJsonLines, "a.jsonl"));
+  const TagFeatures features = TagFeatures::build(data, labels(), letters_tokenizer(), {});
+  ASSERT_EQ(features.rows.size(), 2u);
+  EXPECT_THAT(features.labels[1], ElementsAre(-100, -100));
+  const std::vector<float> logits(3 * 4, 0), none(2 * 4, 0);
+  const std::vector<TagPrediction> predictions = {predict_tags(features, 0, 1, logits, labels()),
+                                                  predict_tags(features, 1, 0, none, labels())};
+  const ScratchDirectory directory;
+  write_tag_predictions(directory.path(), "predict", data, labels(), predictions);
+  EXPECT_EQ(read_file(directory / "predict_predictions.txt"), "B-LOC\n\n");
+  EXPECT_EQ(testing::read_json_lines(directory / "predict_entities.jsonl").at(1)["words"], Json::array());
+  EXPECT_EQ(tag_metrics(data, labels(), predictions)["accuracy"], 0.0);
+  EXPECT_EQ(data.drop_untagged(), 1u);
+  EXPECT_EQ(data.examples.size(), 1u);
+}
+
 TEST(TagFeatures, LogitsBecomeTagsOfWords) {
   const TagData data = parse_conll("ab\tB-PER\n\xef\xbf\xbd\tO\nd\tB-LOC\n", "a.conll");
   const TagFeatures features = TagFeatures::build(data, labels(), letters_tokenizer(), {});
