@@ -1,4 +1,5 @@
 // qdqbert classify: texts, or pairs of texts, with a class, several classes or a number each.
+#include <algorithm>
 #include <map>
 
 #include "qdqbert/base/error.h"
@@ -47,6 +48,9 @@ class ClassifyTask : public Task {
     parser.add("label_column_name", columns_.label, "column with the label");
     parser.add("label_separator", columns_.label_separator,
                "separates several labels of one field in CSV and TSV files, e.g. |");
+    parser.add("no_label_marks", no_label_,
+               "labels that mean that a row has none, with commas between, beside absent and empty ones "
+               "(default: -1,-100,?,- unless the model has a label of that name)");
     parser.add("multi_label", multi_label_, "several labels per text (default: where labels are lists)");
     parser.add("do_regression", regression_,
                "labels are numbers to predict (default: where some have a decimal point)");
@@ -58,6 +62,8 @@ class ClassifyTask : public Task {
 
   void check(TaskOptions&, const ArgumentParser& parser) override {
     if (!text_columns_.empty()) columns_.text = tasks::split_fields(text_columns_, ',');
+    own_marks_ = parser.given("no_label_marks");
+    if (own_marks_) columns_.no_label = tasks::split_fields(no_label_, ',');
     if (regression_ && multi_label_)
       fail<UsageError>("[classify] --do_regression and --multi_label exclude each other");
     if (regression_)
@@ -73,6 +79,10 @@ class ClassifyTask : public Task {
     const bool new_head = !in_checkpoint("classifier.weight");
     if (!new_head && !columns_.kind && !(o.run.do_train && o.model.ignore_mismatched_sizes))
       columns_.kind = kind_in(config);
+    if (!own_marks_ && !new_head)
+      std::erase_if(columns_.no_label, [names = labels_of(config)](const std::string& mark) {
+        return std::find(names.begin(), names.end(), mark) != names.end();
+      });
     const std::optional<fs::path> file = label_file(files, o.run);
     if (!file) {
       if (columns_.kind != ClassifyKind::kRegression) labels_ = tasks::LabelMap(labels_of(config));
@@ -100,6 +110,7 @@ class ClassifyTask : public Task {
     if (limit && static_cast<size_t>(*limit) < data.examples.size())
       data.examples.resize(static_cast<size_t>(*limit));
     if (split == TaskSplit::kCalibration) data.labelled = false;
+    if (split == TaskSplit::kPrediction) settle_scoring(data);
     return std::make_unique<train::ClassifyData>(std::move(data), labels_, context);
   }
 
@@ -118,19 +129,36 @@ class ClassifyTask : public Task {
     return ClassifyKind::kSingleLabel;
   }
 
-  const tasks::ClassifyData& read(const fs::path& file, bool labels) {
-    const auto found = read_.find(file);
-    if (found != read_.end() && (found->second.labelled || !labels)) return found->second;
-    tasks::ClassifyColumns columns = columns_;
-    columns.labels_required = labels;
-    return read_.insert_or_assign(file, tasks::read_classify(file, columns)).first->second;
+  /// Predictions are scored only where every row has a label that the model has.
+  void settle_scoring(tasks::ClassifyData& data) const {
+    if (data.unlabelled > 0)
+      log_warning("{}: {} of {} rows have no label, so predictions are not scored", data.name,
+                  data.unlabelled, data.examples.size());
+    if (!data.labelled) return;
+    for (const tasks::ClassifyExample& example : data.examples)
+      for (const std::string& label : example.labels) {
+        if (labels_.id(label)) continue;
+        log_warning("{}: the model has no label \"{}\", so predictions are not scored; it has {}",
+                    data.where(example), label, tasks::list_of_labels(labels_.names()));
+        data.labelled = false;
+        return;
+      }
   }
 
-  std::string text_columns_;
+  const tasks::ClassifyData& read(const fs::path& file, bool labels) {
+    const auto key = std::pair(file, labels);
+    if (const auto found = read_.find(key); found != read_.end()) return found->second;
+    tasks::ClassifyColumns columns = columns_;
+    columns.labels_required = labels;
+    return read_.emplace(key, tasks::read_classify(file, columns)).first->second;
+  }
+
+  std::string text_columns_, no_label_;
+  bool own_marks_ = false;
   bool multi_label_ = false, regression_ = false;
   tasks::ClassifyColumns columns_;
   tasks::LabelMap labels_;
-  std::map<fs::path, tasks::ClassifyData> read_;
+  std::map<std::pair<fs::path, bool>, tasks::ClassifyData> read_;  ///< by file and whether labels are needed
 };
 
 }  // namespace

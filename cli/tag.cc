@@ -78,20 +78,37 @@ class TagTask : public Task {
       if (const size_t dropped = data.drop_untagged(); dropped > 0)
         log_warning("{}: {} sentences without tags are left out", data.name, dropped);
     if (split == TaskSplit::kCalibration) data.labelled = false;
+    if (split == TaskSplit::kPrediction) settle_scoring(data);
     return std::make_unique<train::TagData>(std::move(data), labels_, label_all_tokens_, by_type_, context);
   }
 
   Json feature_settings() const override { return {{"label_all_tokens", label_all_tokens_}}; }
 
  private:
+  /// Predictions are scored only where every sentence has tags, and these are the model's.
+  void settle_scoring(tasks::TagData& data) const {
+    if (data.untagged > 0)
+      log_warning("{}: {} of {} sentences have no tags, so predictions are not scored", data.name,
+                  data.untagged, data.examples.size());
+    const std::vector<std::string> found = data.labelled ? data.tags() : std::vector<std::string>{};
+    if (found.empty()) data.labelled = false;
+    for (const std::string& tag : found) {
+      if (labels_.id(tag)) continue;
+      log_warning("{}: the model has no tag \"{}\", so predictions are not scored; it has {}", data.name, tag,
+                  tasks::list_of_labels(labels_.names()));
+      data.labelled = false;
+      return;
+    }
+  }
+
   const tasks::TagData& read(const fs::path& file, bool labels) {
-    const auto found = read_.find(file);
-    if (found != read_.end() && (found->second.labelled || !labels)) return found->second;
+    const auto key = std::pair(file, labels);
+    if (const auto found = read_.find(key); found != read_.end()) return found->second;
     tasks::TagColumns columns = columns_;
     columns.labels_required = labels;
     tasks::TagData data = tasks::read_tags(file, columns);
     if (named_) data.name_numbers(*named_);
-    return read_.insert_or_assign(file, std::move(data)).first->second;
+    return read_.emplace(key, std::move(data)).first->second;
   }
 
   std::string task_name_ = "ner", label_names_;
@@ -99,7 +116,7 @@ class TagTask : public Task {
   tasks::TagColumns columns_;
   std::optional<tasks::LabelMap> named_;
   tasks::LabelMap labels_;
-  std::map<fs::path, tasks::TagData> read_;
+  std::map<std::pair<fs::path, bool>, tasks::TagData> read_;  ///< by file and whether tags are needed
 };
 
 }  // namespace

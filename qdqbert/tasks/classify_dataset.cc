@@ -45,16 +45,23 @@ std::vector<std::string> default_text_columns(const RecordFile& file, const std:
   return others;
 }
 
+/// Null where the record has no label.
+const Json& label_of(const Record& record, const ClassifyColumns& columns) {
+  static const Json none;
+  const auto label = record.fields.find(columns.label);
+  return label == record.fields.end() ? none : *label;
+}
+
 ClassifyKind kind_of(const RecordFile& file, const ClassifyColumns& columns) {
   if (columns.kind) return *columns.kind;
   if (columns.label_separator) return ClassifyKind::kMultiLabel;
   bool numbers = true, integers = true;
   for (const Record& record : file.records) {
-    const auto label = record.fields.find(columns.label);
-    if (label == record.fields.end()) continue;
-    if (label->is_array()) return ClassifyKind::kMultiLabel;
-    numbers = numbers && number_of(*label).has_value();
-    integers = integers && is_integer(*label);
+    const Json& label = label_of(record, columns);
+    if (is_no_label(label, columns.no_label)) continue;
+    if (label.is_array()) return ClassifyKind::kMultiLabel;
+    numbers = numbers && number_of(label).has_value();
+    integers = integers && is_integer(label);
   }
   return numbers && !integers ? ClassifyKind::kRegression : ClassifyKind::kSingleLabel;
 }
@@ -85,6 +92,12 @@ std::vector<std::string> several_labels(const Json& value, const std::optional<s
   return labels;
 }
 
+/// An empty field is an empty set where there may be several labels.
+bool means_no_labels(const Json& value, ClassifyKind kind) {
+  return kind == ClassifyKind::kMultiLabel && value.is_string() &&
+         value.get_ref<const std::string&>().empty();
+}
+
 void read_label(ClassifyExample& example, const Json& value, ClassifyKind kind,
                 const ClassifyColumns& columns, const std::string& where) {
   switch (kind) {
@@ -105,6 +118,31 @@ void read_label(ClassifyExample& example, const Json& value, ClassifyKind kind,
       example.labels = {label_text(value, where)};
       break;
   }
+}
+
+/// Marks that are no numbers: a number that is to be predicted may be -1.
+std::vector<std::string> marks_for(ClassifyKind kind, std::vector<std::string> marks) {
+  if (kind == ClassifyKind::kRegression)
+    std::erase_if(marks, [](const std::string& mark) { return number_of(mark).has_value(); });
+  return marks;
+}
+
+/// False for a label of another kind.
+bool try_label(ClassifyExample& example, const Json& value, ClassifyKind kind,
+               const ClassifyColumns& columns) {
+  try {
+    read_label(example, value, kind, columns, "");
+    return true;
+  } catch (const InputError&) {
+    return false;
+  }
+}
+
+/// Published test sets of numbers have -1 everywhere.
+bool all_hidden(const ClassifyData& data) {
+  return data.kind == ClassifyKind::kRegression &&
+         std::all_of(data.examples.begin(), data.examples.end(),
+                     [](const ClassifyExample& example) { return example.value == -1; });
 }
 
 std::vector<std::string> texts_of(const std::vector<ClassifyExample>& examples,
@@ -153,6 +191,8 @@ ClassifyData parse_classify(const RecordFile& file, const ClassifyColumns& colum
   else
     data.kind = columns.kind.value_or(ClassifyKind::kSingleLabel);
   size_t empty = 0;
+  const std::vector<std::string> marks = marks_for(data.kind, columns.no_label);
+  std::vector<Json> found;
   for (const Record& record : file.records) {
     ClassifyExample example;
     example.line = record.line;
@@ -161,15 +201,30 @@ ClassifyData parse_classify(const RecordFile& file, const ClassifyColumns& colum
     if (columns.delimiter)
       for (size_t i = 1; i < texts.size(); ++i)
         example.first += *columns.delimiter + file.text(record, texts[i]);
-    empty += example.first.empty() && example.second.empty();
     if (data.labelled) {
-      const auto label = record.fields.find(columns.label);
-      if (label == record.fields.end())
-        fail("[data] {}: the label (column \"{}\") is missing", file.where(record), columns.label);
-      read_label(example, *label, data.kind, columns, file.where(record));
+      const Json& label = label_of(record, columns);
+      if (is_no_label(label, marks) && !means_no_labels(label, data.kind)) {
+        ++data.unlabelled;
+        found.push_back(label);
+        if (columns.labels_required) continue;
+      } else if (columns.labels_required) {
+        read_label(example, label, data.kind, columns, file.where(record));
+      } else if (!try_label(example, label, data.kind, columns)) {
+        ++data.unlabelled;
+      }
     }
+    empty += example.first.empty() && example.second.empty();
     data.examples.push_back(std::move(example));
   }
+  if (data.examples.empty())
+    fail("[data] {}: no row has a label (column \"{}\"), all have {}", file.name, columns.label,
+         list_of_marks(found));
+  if (columns.labels_required && data.unlabelled > 0)
+    log_warning(
+        "{}: {} of {} rows have no label ({}) and are left out; --no_label_marks says what means that",
+        file.name, data.unlabelled, file.records.size(), list_of_marks(found));
+  if (!columns.labels_required && data.labelled && all_hidden(data)) data.unlabelled = data.examples.size();
+  if (!columns.labels_required && data.unlabelled > 0) data.labelled = false;
   if (empty > 0) log_warning("{}: {} of {} texts are empty", file.name, empty, data.examples.size());
   return data;
 }

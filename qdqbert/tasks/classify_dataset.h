@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "qdqbert/tasks/label_map.h"
+#include "qdqbert/tasks/no_label.h"
 #include "qdqbert/tasks/records.h"
 
 namespace qdqbert::tasks {
@@ -24,7 +25,9 @@ struct ClassifyData {
   std::string name;  ///< of the file
   ClassifyKind kind = ClassifyKind::kSingleLabel;
   bool pairs = false;     ///< two texts each
-  bool labelled = false;  ///< false: no label column
+  bool labelled = false;  ///< every example has a label
+  size_t unlabelled =
+      0;  ///< rows without a label: those left out, or, where none is required, all that lack one
   std::vector<ClassifyExample> examples;
 
   std::string where(const ClassifyExample& example) const { return fmt::format("{}:{}", name, example.line); }
@@ -43,12 +46,16 @@ struct ClassifyColumns {
   std::string label = "label";
   /// Separates the labels of one field in CSV and TSV files; JSON files have lists.
   std::optional<std::string> label_separator{};
+  /// Rows without a label are left out, with a warning. Otherwise all rows are kept, and if one has no label, or
+  /// one of another kind, the data have none.
   bool labels_required = true;
+  /// What means that there is no label, see is_no_label(). Where numbers are predicted, numbers do not.
+  std::vector<std::string> no_label = usual_no_label_marks();
   /// Not given: lists are several labels, numbers that are not all integers are kRegression, else one label.
   std::optional<ClassifyKind> kind{};
 };
 
-/// Throws InputError naming file and line: a column that is absent, a label that is neither a text
+/// Throws InputError naming file and line: a column that is absent, no row with a label, a label that is neither a text
 /// nor a number, a text where a number is needed, a number that is not finite, several labels
 /// where one is needed. Warns of empty texts.
 ClassifyData parse_classify(const RecordFile& file, const ClassifyColumns& columns = {});

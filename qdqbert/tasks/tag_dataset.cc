@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <optional>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/base/log.h"
 
 namespace qdqbert::tasks {
 
@@ -29,12 +32,17 @@ std::string chosen(const RecordFile& file, const std::string& wanted,
   return position < file.columns.size() ? file.columns[position] : "";
 }
 
-std::vector<std::string> list_of(const RecordFile& file, const Record& record, const std::string& column) {
+std::vector<std::string> list_of(const RecordFile& file, const Record& record, const std::string& column,
+                                 const std::vector<std::string>* marks = nullptr) {
   const auto found = record.fields.find(column);
   if (found == record.fields.end() || !found->is_array())
     fail("[data] {}: \"{}\" must be a list with one entry per word", file.where(record), column);
   std::vector<std::string> list;
   for (const Json& item : *found) {
+    if (marks && is_no_label(item, *marks)) {
+      list.emplace_back();
+      continue;
+    }
     if (!item.is_string() && !item.is_number_integer())
       fail("[data] {}: \"{}\" must hold texts, found {}", file.where(record), column,
            dump_json(item, {.indent = -1}).substr(0, 60));
@@ -43,11 +51,45 @@ std::vector<std::string> list_of(const RecordFile& file, const Record& record, c
   return list;
 }
 
+std::vector<std::string> tags_of(const RecordFile& file, const Record& record, const std::string& column,
+                                 size_t words) {
+  std::vector<std::string> tags = list_of(file, record, column, &usual_no_tag_marks());
+  if (tags.size() != words) fail("[data] {}: {} words, {} tags", file.where(record), words, tags.size());
+  return tags;
+}
+
+/// Nothing where the record has no tags, or other things than one for each word.
+std::optional<std::vector<std::string>> try_tags(const RecordFile& file, const Record& record,
+                                                 const std::string& column, size_t words) {
+  try {
+    return tags_of(file, record, column, words);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
+/// Warns of what has no tag, and refuses data in which nothing has one.
+void check_tags(const TagData& data) {
+  size_t without = 0, words = 0;
+  for (const TagExample& example : data.examples) {
+    words += example.words.size();
+    without += static_cast<size_t>(std::count(example.tags.begin(), example.tags.end(), ""));
+  }
+  if (data.untagged > 0)
+    log_warning("{}: {} sentences have no tags and are left out", data.name, data.untagged);
+  if (without > 0)
+    log_warning("{}: {} of {} words have no tag and are neither trained on nor scored", data.name, without,
+                words);
+  if (without == words && words > 0) fail("[data] {}: no word has a tag", data.name);
+}
+
 }  // namespace
 
 std::vector<std::string> TagData::tags() const {
   std::vector<std::string> all;
-  for (const TagExample& example : examples) all.insert(all.end(), example.tags.begin(), example.tags.end());
+  for (const TagExample& example : examples)
+    std::copy_if(example.tags.begin(), example.tags.end(), std::back_inserter(all),
+                 [](const std::string& tag) { return !tag.empty(); });
   return sorted_labels(std::move(all));
 }
 
@@ -58,7 +100,9 @@ void TagData::name_numbers(const LabelMap& labels) {
 }
 
 size_t TagData::drop_untagged() {
-  return std::erase_if(examples, [](const TagExample& example) { return example.tags.empty(); });
+  return std::erase_if(examples, [](const TagExample& example) {
+    return std::all_of(example.tags.begin(), example.tags.end(), [](const auto& tag) { return tag.empty(); });
+  });
 }
 
 TagData parse_conll(std::string_view text, const std::string& name, const TagColumns& columns) {
@@ -92,11 +136,14 @@ TagData parse_conll(std::string_view text, const std::string& name, const TagCol
     if (fields.front().empty() || fields.back().empty())
       fail("[data] {}:{}: the {} is empty", name, line.number, fields.front().empty() ? "word" : "tag");
     if (sentence.words.empty()) sentence.line = line.number;
-    if (data.labelled) sentence.tags.push_back(std::move(fields.back()));
+    if (data.labelled)
+      sentence.tags.push_back(is_no_label(fields.back(), usual_no_tag_marks()) ? ""
+                                                                               : std::move(fields.back()));
     sentence.words.push_back(std::move(fields.front()));
   }
   finish();
   if (data.examples.empty()) fail("[data] {} holds no sentences", name);
+  if (data.labelled && columns.labels_required) check_tags(data);
   return data;
 }
 
@@ -114,12 +161,21 @@ TagData parse_tag_records(const RecordFile& file, const TagColumns& columns) {
     example.line = record.line;
     example.words = list_of(file, record, text);
     if (data.labelled) {
-      example.tags = list_of(file, record, label);
-      if (example.tags.size() != example.words.size())
-        fail("[data] {}: {} words, {} tags", file.where(record), example.words.size(), example.tags.size());
+      const auto field = record.fields.find(label);
+      const bool none = field == record.fields.end() || field->is_null();
+      auto tags = none ? std::nullopt
+                  : columns.labels_required
+                      ? std::optional(tags_of(file, record, label, example.words.size()))
+                      : try_tags(file, record, label, example.words.size());
+      if (!tags) ++data.untagged;
+      if (!tags && columns.labels_required) continue;
+      example.tags = std::move(tags).value_or(std::vector<std::string>{});
     }
     data.examples.push_back(std::move(example));
   }
+  if (data.examples.empty()) fail("[data] {}: no sentence has tags (field \"{}\")", file.name, label);
+  if (columns.labels_required) check_tags(data);
+  if (!columns.labels_required && data.untagged > 0) data.labelled = false;
   return data;
 }
 

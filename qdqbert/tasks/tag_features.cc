@@ -25,7 +25,7 @@ std::vector<int64_t> labels_of(const text::Encoding& encoding, const std::vector
       const int64_t tag = tags[static_cast<size_t>(word)];
       if (word != previous)
         label = tag;
-      else if (all_tokens)
+      else if (all_tokens && tag != kIgnoredLabel)
         label = inside[static_cast<size_t>(tag)];
     }
     labels.push_back(label);
@@ -72,7 +72,8 @@ TagFeatures TagFeatures::build(const TagData& data, const LabelMap& labels, cons
       encodings[e] = std::move(text::encode_words(tokenizer, example.words, {}, encode).features[0]);
       if (data.labelled) {
         std::vector<int64_t> tags;
-        for (const std::string& tag : example.tags) tags.push_back(labels.id(tag, data.where(example)));
+        for (const std::string& tag : example.tags)
+          tags.push_back(tag.empty() ? kIgnoredLabel : labels.id(tag, data.where(example)));
         out.labels[e] = labels_of(encodings[e], tags, inside, options.label_all_tokens);
       }
       out.word_ids[e] = encodings[e].word_ids;
@@ -129,7 +130,7 @@ ScoredTags scored_tags(const TagData& data, const LabelMap& labels,
   for (size_t s = 0; s < predictions.size(); ++s) {
     const TagExample& example = data.examples[s];
     for (size_t w = 0; w < predictions[s].tags.size(); ++w) {
-      if (!predictions[s].covered[w]) continue;
+      if (!predictions[s].covered[w] || example.tags.at(w).empty()) continue;
       out.references[s].push_back(labels.name(labels.id(example.tags.at(w), data.where(example))));
       out.predicted[s].push_back(predictions[s].tags[w]);
     }

@@ -53,9 +53,9 @@ TEST(ClassifyHostile, ColumnsAndLabels) {
   EXPECT_REFUSED(parse_classify(records("id,label\n1,x\n")), "--text_column_names");
   EXPECT_REFUSED(parse_classify(records("text,label\na,x\n"), {.text = {"txt"}}), "\"txt\"");
   EXPECT_REFUSED(parse_classify(records("a,b,c,label\n1,2,3,x\n"), {.text = {"a", "b", "c"}}), "delimiter");
-  EXPECT_REFUSED(parse_classify(records("text,label\na,x\nb,\n")), "f:3");
+  EXPECT_REFUSED(parse_classify(records("text,label\na,\nb,-1\n")), "no row has a label");
   const auto lines = [](const std::string& text) { return records(text, RecordFormat::kJsonLines); };
-  EXPECT_REFUSED(parse_classify(lines("{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\"}")), "f:2");
+  EXPECT_REFUSED(parse_classify(lines("{\"text\":\"a\",\"label\":\"x\"}\n{\"label\":\"x\"}")), "f:2");
   EXPECT_REFUSED(parse_classify(lines("{\"text\":[1],\"label\":\"x\"}")), "must be a text");
   EXPECT_REFUSED(parse_classify(lines("{\"text\":\"a\",\"label\":{}}")), "a label must be");
   EXPECT_REFUSED(
@@ -117,6 +117,8 @@ TEST(TagHostile, RecordsAndLabels) {
   EXPECT_REFUSED(parse(R"({"tokens":["a"],"ner_tags":[1.5]})"), "1.5");
   EXPECT_REFUSED(parse(R"({"tokens":[],"ner_tags":["O"]})"), "0 words, 1 tags");
   EXPECT_REFUSED(parse(R"({"tokens":["a"]})"), "--label_column_name");
+  EXPECT_REFUSED(parse(R"({"tokens":["a"],"ner_tags":null})"), "no sentence has tags");
+  EXPECT_REFUSED(parse(R"({"tokens":["a"],"ner_tags":[-100]})"), "no word has a tag");
   const TagData data = parse_conll("a O\n\nb B-X\n", "f");
   EXPECT_REFUSED(TagFeatures::build(data, LabelMap({"O", "B-Y"}), letters_tokenizer(), {}), "f:3");
   const LabelMap labels({"O", "B-X"});

@@ -6,7 +6,6 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 
-#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::tasks {
@@ -45,8 +44,8 @@ TEST(TextRows, NumbersWhereThereAreNoIds) {
   EXPECT_THAT(rows_of("a.csv", "id,question\n4,a\n5,b\n").texts, ElementsAre("a", "b")) << "an id is no text";
   EXPECT_THAT(rows_of("a.csv", "id,question\n4,a\n5,b\n").ids, ElementsAre(Json("4"), Json("5")));
   EXPECT_THAT(rows_of("a.csv", "id\na\n").texts, ElementsAre("a"));
-  EXPECT_REFUSED(rows_of("a.txt", "\n \n"), "no text");
-  EXPECT_REFUSED(rows_of("a.jsonl", "{\"text\":[1]}\n"), "must be a text");
+  EXPECT_THROW(rows_of("a.txt", "\n \n"), InputError);
+  EXPECT_THROW(rows_of("a.jsonl", "{\"text\":[1]}\n"), InputError);
 }
 
 }  // namespace
