@@ -85,7 +85,7 @@ class ClassifyTask : public Task {
       });
     const std::optional<fs::path> file = label_file(files, o.run);
     if (!file) {
-      if (columns_.kind != ClassifyKind::kRegression) labels_ = tasks::LabelMap(labels_of(config));
+      if (columns_.kind != ClassifyKind::kRegression) labels_ = tasks::LabelMap::of_model(labels_of(config));
       return;
     }
     const bool decides = o.run.do_train || o.run.do_eval || new_head;
@@ -99,7 +99,7 @@ class ClassifyTask : public Task {
     } else if (decides) {
       labels_ = settle_labels(config, data.labels(), data.name, o, new_head);
     } else {
-      labels_ = tasks::LabelMap(labels_of(config));
+      labels_ = tasks::LabelMap::of_model(labels_of(config));
     }
   }
 

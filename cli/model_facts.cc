@@ -8,6 +8,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/io/bert_config.h"
 
 namespace qdqbert::cli {
 
@@ -30,18 +31,17 @@ std::optional<PredictTask> task_of_class(std::string_view name) {
   return std::nullopt;
 }
 
-std::vector<std::string> labels_of(const Json& map, const std::string& file) {
+std::map<int64_t, std::string> labels_of(const Json& map, const std::string& file) {
   if (!map.is_object()) fail("[model] id2label of {} is no object", file);
-  std::vector<std::string> labels;
+  std::map<int64_t, std::string> labels;
   for (const auto& [key, value] : map.items()) {
     int64_t index = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
     if (error != std::errc() || end != key.data() + key.size() || index < 0 || index >= kMostLabels)
       fail("[model] id2label of {} has the key {}, which is no index of a label", file, key);
-    if (!value.is_string()) fail("[model] label {} of {} is no text", key, file);
-    for (auto i = static_cast<int64_t>(labels.size()); i <= index; ++i)
-      labels.push_back(fmt::format("LABEL_{}", i));
-    labels[static_cast<size_t>(index)] = value.get<std::string>();
+    const std::optional<std::string> text = io::label_text(value);
+    if (!text) fail("[model] label {} of {} is no text", key, file);
+    labels[index] = *text;
   }
   return labels;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,14 +37,14 @@ enum class ScoreKind {
 };
 
 struct ModelFacts {
-  std::optional<PredictTask> task;  ///< of the first of `architectures` that has one
-  std::vector<std::string> labels;  ///< by index; LABEL_0, LABEL_1, ... where id2label has gaps
-  std::optional<ScoreKind> scores;  ///< of problem_type
+  std::optional<PredictTask> task;        ///< of the first of `architectures` that has one
+  std::map<int64_t, std::string> labels;  ///< id2label
+  std::optional<ScoreKind> scores;        ///< of problem_type
 };
 
 /// Reads config.json in the file's directory or the one above it; everything absent when there
 /// is none. Throws InputError for a config.json that is no JSON object, and for an id2label
-/// that is no map from numbers to texts.
+/// that is no map from numbers to texts, numbers or truth values.
 ModelFacts read_model_facts(const std::filesystem::path& onnx_file);
 
 /// The task that the names of a graph's outputs suggest, for files without config.json.

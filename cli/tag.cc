@@ -61,7 +61,7 @@ class TagTask : public Task {
       const tasks::TagData& data = read(*file, true);
       labels_ = settle_labels(config, named_ ? named_->names() : data.tags(), data.name, o, new_head);
     } else {
-      labels_ = tasks::LabelMap(labels_of(config));
+      labels_ = tasks::LabelMap::of_model(labels_of(config));
     }
     if (tasks::EntityDecoder(labels_.names()).unnamed())
       log_warning(

@@ -40,12 +40,21 @@ std::vector<size_t> best_first(std::span<const double> scores, size_t count) {
 }
 
 std::vector<std::string> labels_for(const ModelFacts& facts, const TextModel& model) {
-  std::vector<std::string> labels = facts.labels;
-  if (labels.empty())
-    for (size_t i = 0; i < model.columns(); ++i) labels.push_back(fmt::format("LABEL_{}", i));
-  if (labels.size() != model.columns())
-    fail("[model] config.json beside {} names {} labels, the model has {} outputs", model.name(),
-         labels.size(), model.columns());
+  const size_t columns = model.columns();
+  const std::map<int64_t, std::string>& named = facts.labels;
+  std::vector<std::string> labels;
+  if (const size_t last = named.empty() ? columns : static_cast<size_t>(named.rbegin()->first) + 1;
+      last == columns) {
+    for (size_t i = 0; i < columns; ++i) {
+      const auto found = named.find(static_cast<int64_t>(i));
+      labels.push_back(found == named.end() ? fmt::format("LABEL_{}", i) : found->second);
+    }
+  } else if (named.size() == columns) {  // keys from 1, as some write them
+    for (const auto& [key, label] : named) labels.push_back(label);
+  } else {
+    fail("[model] config.json beside {} names {} labels, the model has {} outputs", model.name(), last,
+         columns);
+  }
   return labels;
 }
 

@@ -146,18 +146,23 @@ void read_labels(FieldReader& reader, std::string_view name, BertConfig& config)
     return;
   }
   if (!id2label->is_object()) reader.wrong("id2label", "an object", *id2label);
-  config.id2label.clear();
+  std::map<int64_t, std::string> named;
   for (const auto& [id, label] : id2label->items()) {
-    if (!label.is_string()) reader.wrong("id2label", "an object of strings", *id2label);
-    config.id2label[reader.integer_key("id2label", id)] = label.get<std::string>();
+    const std::optional<std::string> text = label_text(label);
+    if (!text) reader.wrong("id2label", "an object of texts", *id2label);
+    named[reader.integer_key("id2label", id)] = *text;
   }
-  if (config.id2label.empty()) refuse("[config] {}: id2label has no label", name);
-  config.label2id.reset();
-  if (label2id && !label2id->is_null()) {
-    config.label2id.emplace();
-    for (const auto& [label, id] : label2id->items())
-      (*config.label2id)[label] = reader.integer("label2id", id);
-  }
+  if (named.empty()) refuse("[config] {}: id2label has no label", name);
+  std::vector<std::string> labels;
+  for (const auto& [id, label] : named) labels.push_back(label);
+  if (named.begin()->first != 0 || named.rbegin()->first + 1 != std::ssize(labels))
+    log_warning(
+        "[config] {}: the keys of id2label are {} to {} for {} labels; they are numbered from 0 instead",
+        name, named.begin()->first, named.rbegin()->first, labels.size());
+  config.set_labels(labels);
+  if (config.label2id->size() < labels.size())
+    log_warning("[config] {}: labels of id2label stand twice; by name the last of them is meant", name);
+  if (!label2id || label2id->is_null()) config.label2id.reset();
   if (num_labels)
     if (const int64_t count = reader.integer("num_labels", *num_labels); count != config.num_labels())
       log_warning("[config] {}: num_labels {} does not fit id2label with {} labels; the map decides", name,
@@ -195,6 +200,12 @@ Json sorted(const Json& value) {
 }
 
 }  // namespace
+
+std::optional<std::string> label_text(const Json& label) {
+  if (label.is_string()) return label.get<std::string>();
+  if (label.is_number() || label.is_boolean()) return label.dump();
+  return std::nullopt;
+}
 
 void BertConfig::set_num_labels(int64_t count) {
   if (count < 1 || count > 1'000'000)

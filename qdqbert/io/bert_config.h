@@ -27,6 +27,9 @@ enum class ProblemType { kRegression, kSingleLabel, kMultiLabel };
 
 /// Default member values are those of a fresh `qdqbert` configuration. Fields that are not here stay in
 /// `extra` and are written back.
+/// A label as text: texts as they are, numbers and truth values as JSON writes them; nullopt for anything else.
+std::optional<std::string> label_text(const Json& label);
+
 struct BertConfig {
   std::string model_type = "qdqbert";  ///< as read; writing always says "qdqbert"
   std::vector<std::string> architectures;
@@ -53,7 +56,7 @@ struct BertConfig {
   /// Spelling in the file; nullopt when absent, which means "absolute".
   std::optional<std::string> position_embedding_type;
   std::map<int64_t, std::string> id2label = {{0, "LABEL_0"}, {1, "LABEL_1"}};
-  /// nullopt when the file gives id2label without its inverse.
+  /// The inverse of id2label, whatever the file's says; nullopt when the file gives id2label alone.
   std::optional<std::map<std::string, int64_t>> label2id = {{{"LABEL_0", 0}, {"LABEL_1", 1}}};
   std::optional<ProblemType> problem_type;
   bool output_attentions = false;

@@ -55,18 +55,17 @@ Json single_label_metrics(std::span<const int64_t> references, std::span<const i
 }
 
 Json several_label_metrics(const std::vector<std::vector<int64_t>>& references,
-                           const std::vector<ClassifyPrediction>& predictions, size_t label_count) {
+                           const std::vector<std::set<int64_t>>& predictions, size_t label_count) {
   std::vector<double> both(label_count), actual(label_count), predicted(label_count);
   double right = 0;
   for (size_t i = 0; i < references.size(); ++i) {
     const std::set<int64_t> truth(references[i].begin(), references[i].end());
     for (const int64_t label : truth) ++actual[static_cast<size_t>(label)];
-    for (const int64_t label : predictions[i].labels) {
+    for (const int64_t label : predictions[i]) {
       ++predicted[static_cast<size_t>(label)];
       both[static_cast<size_t>(label)] += truth.contains(label);
     }
-    right +=
-        std::equal(truth.begin(), truth.end(), predictions[i].labels.begin(), predictions[i].labels.end());
+    right += truth == predictions[i];
   }
   // F1 = 2 TP / (predicted + actual), 0 where the label occurs on neither side.
   double hits = 0, sizes = 0, sum = 0;
@@ -126,12 +125,17 @@ Json classify_metrics(const ClassifyData& data, const LabelMap& labels,
   if (data.kind == ClassifyKind::kRegression) return regression_metrics(data, predictions);
   std::vector<std::vector<int64_t>> references;
   for (const ClassifyExample& example : data.examples) references.push_back(label_ids(data, example, labels));
+  std::vector<std::set<int64_t>> by_name;  // a label that stands twice is one
+  for (const ClassifyPrediction& prediction : predictions) {
+    std::set<int64_t>& ids = by_name.emplace_back();
+    for (const int64_t id : prediction.labels) ids.insert(labels.canonical(id));
+  }
   if (data.kind == ClassifyKind::kMultiLabel)
-    return several_label_metrics(references, predictions, labels.size());
+    return several_label_metrics(references, by_name, labels.size());
   std::vector<int64_t> truth, predicted;
   for (size_t i = 0; i < predictions.size(); ++i) {
     truth.push_back(references[i].at(0));
-    predicted.push_back(predictions[i].labels.at(0));
+    predicted.push_back(*by_name[i].begin());
   }
   return single_label_metrics(truth, predicted, labels.size());
 }
@@ -150,8 +154,10 @@ void write_classify_predictions(const std::filesystem::path& directory, const st
     } else {
       Json names = Json::array(), scores = Json::object();
       for (const int64_t label : prediction.labels) names.push_back(labels.name(label));
-      for (size_t l = 0; l < prediction.scores.size(); ++l)
-        scores[labels.name(static_cast<int64_t>(l))] = prediction.scores[l];
+      for (size_t l = 0; l < prediction.scores.size(); ++l) {
+        const std::string& name = labels.name(static_cast<int64_t>(l));
+        scores[name] = std::max(prediction.scores[l], scores.value(name, 0.0));
+      }
       const bool one = data.kind == ClassifyKind::kSingleLabel;
       table +=
           fmt::format("{}\t{}\n", i,

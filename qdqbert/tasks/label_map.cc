@@ -32,13 +32,25 @@ bool all_numbers_below(const std::vector<std::string>& labels, size_t count) {
 
 }  // namespace
 
-LabelMap::LabelMap(std::vector<std::string> names) : names_(std::move(names)) {
-  for (size_t i = 0; i < names_.size(); ++i) {
-    const auto id = static_cast<int64_t>(i);
-    if (!ids_.emplace(names_[i], id).second) fail("[labels] the label \"{}\" stands twice", names_[i]);
-    const auto [other, added] = folded_.emplace(folded(names_[i]), id);
-    if (!added) other->second = -1;
+LabelMap::LabelMap(std::vector<std::string> names) {
+  for (std::string& name : names) {
+    if (ids_.contains(name)) fail("[labels] the label \"{}\" stands twice", name);
+    add(std::move(name));
   }
+}
+
+LabelMap LabelMap::of_model(std::vector<std::string> names) {
+  LabelMap labels;
+  for (std::string& name : names) labels.add(std::move(name));
+  return labels;
+}
+
+void LabelMap::add(std::string name) {
+  const auto id = static_cast<int64_t>(names_.size());
+  const bool is_new = ids_.insert_or_assign(name, id).second;
+  const auto [other, added] = folded_.emplace(folded(name), id);
+  if (!added) other->second = is_new || other->second < 0 ? -1 : id;
+  names_.push_back(std::move(name));
 }
 
 std::optional<int64_t> LabelMap::id(std::string_view label) const {
@@ -110,13 +122,13 @@ LabelChoice choose_labels(const std::vector<std::string>& found, const std::vect
       if (checkpoint.size() < 2)
         fail("[labels] the checkpoint has {} label: it predicts a number, {} has the {}", checkpoint.size(),
              data_name, list_of_labels(found));
-      return {LabelMap(checkpoint), false};
+      return {LabelMap::of_model(checkpoint), false};
     }
     if (found.size() == checkpoint.size()) return {of_data(), false};
     fail("[labels] {} has the {}; the checkpoint has {} without names, so which is which cannot be told",
          data_name, list_of_labels(found), checkpoint.size());
   }
-  LabelMap labels(checkpoint);
+  LabelMap labels = LabelMap::of_model(checkpoint);
   for (const std::string& label : found) {
     if (labels.id(label)) continue;
     if (replace) return {of_data(), true};

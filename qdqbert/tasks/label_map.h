@@ -15,6 +15,8 @@ class LabelMap {
   LabelMap() = default;
   /// Numbers are positions. Throws InputError for a repeated name.
   explicit LabelMap(std::vector<std::string> names);
+  /// Those of a model, where a name may stand several times: it means the last of its numbers.
+  static LabelMap of_model(std::vector<std::string> names);
 
   size_t size() const { return names_.size(); }
   const std::string& name(int64_t id) const { return names_.at(static_cast<size_t>(id)); }
@@ -22,10 +24,14 @@ class LabelMap {
   /// nullopt when there is no such label. A spelling that differs in ASCII case, or the number itself, will
   /// do where no name is meant by it.
   std::optional<int64_t> id(std::string_view label) const;
+  /// The number that the name of `id` means.
+  int64_t canonical(int64_t id) const { return ids_.at(name(id)); }
   /// Throws InputError that begins with `where` and lists the labels.
   int64_t id(std::string_view label, std::string_view where) const;
 
  private:
+  void add(std::string name);
+
   std::vector<std::string> names_;
   std::unordered_map<std::string, int64_t> ids_, folded_;
 };

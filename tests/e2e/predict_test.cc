@@ -278,6 +278,11 @@ TEST_F(Predict, WrongRequestsGetOneSentenceEach) {
   const std::string labels = model(GraphHead::kSequenceClassification, "QDQBertForSequenceClassification",
                                    {{"id2label", {{"0", "a"}, {"1", "b"}, {"2", "c"}}}});
   EXPECT_THAT(run({labels, "--text", "a"}, "", 2).err, HasSubstr("names 3 labels, the model has 2 outputs"));
+  const std::string odd = model(GraphHead::kSequenceClassification, "QDQBertForSequenceClassification",
+                                {{"id2label", {{"1", 7}, {"2", true}}}, {"problem_type", nullptr}});
+  const CommandResult numbered = run({odd}, "{\"text\": \"a\"}\n", 0);
+  EXPECT_THAT(numbered.out, HasSubstr("\"7\""));
+  EXPECT_THAT(numbered.out, HasSubstr("\"true\""));
   EXPECT_THAT(run({labels, "--text", "a", "--task", "tag"}, "", 2).err,
               HasSubstr("a row of values for each token"));
   EXPECT_THAT(run({labels, "--question", "a", "--context", "b"}, "", 2).err,

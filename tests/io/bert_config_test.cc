@@ -101,6 +101,30 @@ TEST(BertConfigTest, LabelsFollowTheMapThenTheCount) {
   EXPECT_EQ(parse(written(named)).label2id, named.label2id);
 }
 
+TEST(BertConfigTest, LabelsOfEveryType) {
+  const auto labels = [](const std::string& maps) {
+    const BertConfig config = parse(maps);
+    std::string text;
+    for (const auto& [id, label] : config.id2label) text += fmt::format("{}={} ", id, label);
+    if (config.label2id)
+      for (const auto& [label, id] : *config.label2id) text += fmt::format("{}:{} ", label, id);
+    return text;
+  };
+  EXPECT_EQ(labels(R"({"id2label": {"0": 0, "1": 1}, "label2id": {"0": 0, "1": 1}})"), "0=0 1=1 0:0 1:1 ");
+  EXPECT_EQ(labels(R"({"id2label": {"0": false, "1": true}})"), "0=false 1=true ");
+  EXPECT_EQ(labels(R"({"id2label": {"0": 0.5, "1": "b"}})"), "0=0.5 1=b ");
+  EXPECT_EQ(labels(R"({"id2label": {"0": "n", "1": "y"}, "label2id": {"n": "0", "y": "1"}})"),
+            "0=n 1=y n:0 y:1 ");
+  EXPECT_EQ(labels(R"({"id2label": {"0": "n", "1": "y"}, "label2id": {"0": "n", "1": "y"}})"),
+            "0=n 1=y n:0 y:1 ");
+  EXPECT_EQ(labels(R"({"id2label": {"0": "x", "1": "x"}, "label2id": {"x": 0}})"), "0=x 1=x x:1 ");
+  EXPECT_EQ(labels(R"({"id2label": {"1": "a", "2": "b"}, "label2id": {"a": 1, "b": 2}})"),
+            "0=a 1=b a:0 b:1 ");
+  EXPECT_EQ(labels(R"({"id2label": {"-1": "a", "10": "c", "9": "b"}})"), "0=a 1=b 2=c ");
+  EXPECT_EQ(refusal(R"({"id2label": {"0": ["a"]}})"),
+            "[config] config.json: id2label must be an object of texts, found {\"0\": [\"a\"]}");
+}
+
 TEST(BertConfigTest, NullTokensStayNull) {
   const BertConfig config = parse(R"({"pad_token_id": null})");
   EXPECT_FALSE(config.pad_token_id.has_value());

@@ -91,6 +91,23 @@ TEST(Labels, NamesNumbersAndCase) {
   EXPECT_EQ(LabelMap({"a", "A"}).id("A"), 1);
 }
 
+TEST(Labels, ANameThatStandsTwiceIsOne) {
+  const LabelMap labels = LabelMap::of_model({"x", "X", "x", "y"});
+  EXPECT_EQ(labels.size(), 4u);
+  EXPECT_EQ(labels.id("x"), 2);
+  EXPECT_EQ(labels.id("X"), 1);
+  EXPECT_EQ(labels.id("Y"), 3);
+  EXPECT_EQ(labels.canonical(0), 2);
+  EXPECT_EQ(LabelMap::of_model({"Up", "Up"}).id("up"), 1);
+  const ClassifyData data = parse_classify(csv("text,label\na,x\nb,y\n"));
+  const std::vector<ClassifyPrediction> predictions = {{{0}, {0.5, 0.1, 0.2, 0.2}}, {{3}, {0, 0, 0, 1}}};
+  EXPECT_EQ(classify_metrics(data, labels, predictions)["accuracy"], 1.0);
+  const ScratchDirectory directory;
+  write_classify_predictions(directory.path(), "p", data, labels, predictions);
+  EXPECT_EQ(testing::read_json_lines(directory / "p_predictions.jsonl").at(0)["scores"],
+            Json({{"x", 0.5}, {"X", 0.1}, {"y", 0.2}}));
+}
+
 TEST(Labels, DataMeetsCheckpoint) {
   const Names generic = {"LABEL_0", "LABEL_1"};
   const auto choose = [](const Names& found, const Names& checkpoint, bool training, bool replace = false) {
