@@ -157,9 +157,11 @@ class Evaluation {
   void read(const fs::path& data) {
     tasks::SquadReadOptions options;
     options.require_answers = false;
+    options.offsets = tasks::OffsetCheck::kIgnore;
     examples_ = tasks::read_squad(data, options);
     if (o_.max_eval_samples && static_cast<size_t>(*o_.max_eval_samples) < examples_.size())
       examples_.resize(static_cast<size_t>(*o_.max_eval_samples));
+    if (!o_.version_2) tasks::require_scorable_v1(examples_, data.string());
     scored_ = o_.version_2;
     // The original takes white space off the front of questions here. No token comes from white space, so
     // neither does a difference.

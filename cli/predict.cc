@@ -152,6 +152,7 @@ class Prediction {
     AtomicFile output(*o_.output);  // refused before long work
     tasks::SquadReadOptions read;
     read.require_answers = false;
+    read.offsets = tasks::OffsetCheck::kIgnore;
     const std::vector<tasks::SquadExample> examples = tasks::read_squad(*o_.squad, read);
     std::optional<tasks::SquadFeatures> features;
     std::vector<RowLogits> logits;

@@ -3,6 +3,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/io/hub_cache.h"
+#include "qdqbert/tasks/squad_evaluation.h"
 #include "qdqbert/train/squad_data.h"
 
 #include "cli/task.h"
@@ -47,6 +48,9 @@ class QaTask : public Task {
     parser.add("n_best_size", answers_.n_best_size, "candidates kept for each question");
     parser.add("max_answer_length", answers_.max_answer_length, "longest answer, in tokens");
     parser.add(
+        "strict_offsets", strict_offsets_,
+        "refuse training files in which an answer does not stand where it says, instead of leaving it out");
+    parser.add(
         "fix_labels", fix_labels_,
         "label an answer that begins in the last token of a window with that token (the original does not)");
   }
@@ -76,6 +80,14 @@ class QaTask : public Task {
       fail<UsageError>("[qa] --do_predict needs --test_file FILE: SQuAD has no public test set");
   }
 
+  /// What cannot be scored is found before anything is calibrated.
+  void configure(io::BertConfig&, const TaskFiles& files, const TaskOptions& o,
+                 const std::function<bool(const std::string&)>&) override {
+    if (o.run.do_eval && !answers_.version_2)
+      tasks::require_scorable_v1(read(TaskSplit::kEvaluation, *files.validation, o.data.max_eval_samples),
+                                 files.validation->string());
+  }
+
   std::optional<fs::path> sample_file(const TaskFiles& files, const TaskOptions&) override {
     if (files.validation || !dataset_name_) return files.validation;
     return dataset().file(io::Split::kValidation);
@@ -83,14 +95,9 @@ class QaTask : public Task {
 
   std::unique_ptr<train::TaskData> open(TaskSplit split, const fs::path& file, std::optional<int64_t> limit,
                                         const train::TaskContext& context) override {
-    tasks::SquadReadOptions read;
-    read.require_answers = split == TaskSplit::kTrain || split == TaskSplit::kEvaluation;
-    std::vector<tasks::SquadExample> examples = tasks::read_squad(file, read);
-    if (limit && static_cast<size_t>(*limit) < examples.size()) examples.resize(static_cast<size_t>(*limit));
+    std::vector<tasks::SquadExample> examples = read(split, file, limit);
     if (split == TaskSplit::kTrain) check_answers(examples, file);
-    const bool scored =
-        std::any_of(examples.begin(), examples.end(), [](const auto& e) { return !e.answers.empty(); }) ||
-        (split == TaskSplit::kEvaluation && answers_.version_2);
+    const bool scored = are_scored(split, examples, file);
 
     tasks::FeatureOptions options;
     options.max_length = static_cast<int>(context.max_length);
@@ -121,6 +128,34 @@ class QaTask : public Task {
     return *files_;
   }
 
+  std::vector<tasks::SquadExample> read(TaskSplit split, const fs::path& file,
+                                        std::optional<int64_t> limit) const {
+    tasks::SquadReadOptions options;
+    options.require_answers = split == TaskSplit::kTrain || split == TaskSplit::kEvaluation;
+    options.offsets = split != TaskSplit::kTrain ? tasks::OffsetCheck::kIgnore
+                      : strict_offsets_          ? tasks::OffsetCheck::kRefuse
+                                                 : tasks::OffsetCheck::kSkip;
+    std::vector<tasks::SquadExample> examples = tasks::read_squad(file, options);
+    if (limit && static_cast<size_t>(*limit) < examples.size()) examples.resize(static_cast<size_t>(*limit));
+    return examples;
+  }
+
+  bool are_scored(TaskSplit split, const std::vector<tasks::SquadExample>& examples,
+                  const fs::path& file) const {
+    if (split == TaskSplit::kEvaluation && answers_.version_2) return true;
+    const auto answered =
+        std::count_if(examples.begin(), examples.end(), [](const auto& e) { return !e.answers.empty(); });
+    const bool all = answered == std::ssize(examples);
+    if (split == TaskSplit::kPrediction && answered > 0 && !all && !answers_.version_2) {
+      log_warning(
+          "{}: {} of {} questions have no answer, so predictions are not scored; SQuAD v2 needs "
+          "--version_2_with_negative",
+          file.string(), std::ssize(examples) - answered, examples.size());
+      return false;
+    }
+    return answered > 0;
+  }
+
   void check_answers(const std::vector<tasks::SquadExample>& examples, const fs::path& file) const {
     const auto unanswered =
         std::count_if(examples.begin(), examples.end(), [](const auto& e) { return e.answers.empty(); });
@@ -135,7 +170,7 @@ class QaTask : public Task {
 
   std::optional<std::string> dataset_name_, dataset_config_name_, data_dir_;
   int64_t doc_stride_ = 128;
-  bool fix_labels_ = false;
+  bool fix_labels_ = false, strict_offsets_ = false;
   tasks::AnswerOptions answers_;
   std::optional<io::DatasetFiles> files_;
 };

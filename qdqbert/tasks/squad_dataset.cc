@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -9,6 +10,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/base/log.h"
 #include "qdqbert/base/utf8.h"
 #include "qdqbert/tasks/csv.h"
 
@@ -41,7 +43,9 @@ class Reader {
   }
 
   void add(SquadExample example) {
-    if (options_.check_offsets) check_offsets(example);
+    if (options_.offsets == OffsetCheck::kRefuse)
+      for (const SquadAnswer& answer : example.answers) check_offset(example, answer);
+    if (options_.offsets == OffsetCheck::kSkip && !keep_right_answers(example)) return;
     examples_.push_back(std::move(example));
   }
 
@@ -58,23 +62,33 @@ class Reader {
     if (answers.is_array()) {
       for (const Json& answer : answers) {
         const auto& text = require(answer, "text", Type::string, where).get_ref<const std::string&>();
-        out.push_back({text, start_of(require(answer, "answer_start", Type::number_integer, where), where)});
+        out.push_back({text, start_of(place_of(answer, where), where)});
       }
       return out;
     }
     const Json& texts = require(answers, "text", Type::array, where);
-    const Json& starts = require(answers, "answer_start", Type::array, where);
-    if (texts.size() != starts.size())
-      fail("[squad] {}: {} answer texts, {} answer starts", where, texts.size(), starts.size());
+    const Json& starts = place_of(answers, where);
+    if (starts.is_array() ? texts.size() != starts.size() : options_.offsets == OffsetCheck::kRefuse)
+      fail("[squad] {}: {} answer texts, {} answer starts", where, texts.size(),
+           starts.is_array() ? starts.size() : 0);
     for (size_t i = 0; i < texts.size(); ++i) {
       if (!texts[i].is_string()) fail("[squad] {}: answer text {} is not a string", where, i);
-      out.push_back({texts[i].get_ref<const std::string&>(), start_of(starts[i], where)});
+      out.push_back(
+          {texts[i].get_ref<const std::string&>(), start_of(starts.is_array() ? starts[i] : Json(), where)});
     }
     return out;
   }
 
   std::vector<SquadExample> finish() {
+    if (examples_.empty() && skipped_questions_ > 0)
+      fail("[squad] {}: none of the {} questions has an answer that stands where it says; {}", name_,
+           skipped_questions_, first_skipped_);
     if (examples_.empty()) fail("[squad] {}: holds no questions", name_);
+    if (skipped_answers_ > 0)
+      log_warning(
+          "{}: {} answers do not stand in their contexts where they say and are left out, with {} questions of {} "
+          "(--strict_offsets refuses such files); the first: {}",
+          name_, skipped_answers_, skipped_questions_, examples_.size() + skipped_questions_, first_skipped_);
     std::unordered_set<std::string_view> ids;
     ids.reserve(examples_.size());
     for (const SquadExample& example : examples_)
@@ -87,27 +101,52 @@ class Reader {
     return require(object, key, Type::string, where).get_ref<const std::string&>();
   }
 
+  /// Annotation tools write null.
   static std::string optional_string(const Json& object, const std::string& key, const std::string& where) {
-    return object.is_object() && !object.contains(key) ? std::string() : string_of(object, key, where);
+    const bool none = object.is_object() && (!object.contains(key) || object[key].is_null());
+    return none ? std::string() : string_of(object, key, where);
   }
 
-  static int64_t start_of(const Json& value, const std::string& where) {
-    if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX))
+  static std::string id_of(const Json& question, const std::string& where) {
+    const bool number = question.is_object() && question.contains("id") && question["id"].is_number_integer();
+    return number ? question["id"].dump() : string_of(question, "id", where);
+  }
+
+  /// Null where there is none and none is needed.
+  const Json& place_of(const Json& answer, const std::string& where) const {
+    static const Json none;
+    constexpr const char* kKey = "answer_start";
+    const bool absent = answer.is_object() && !answer.contains(kKey);
+    if (absent && options_.offsets != OffsetCheck::kRefuse) return none;
+    if (absent) fail("[squad] {}: the key \"{}\" is missing", where, kKey);
+    return answer[kKey];
+  }
+
+  /// Numbers with a fraction of zero are integers that a table has gone through.
+  int64_t start_of(const Json& value, const std::string& where) const {
+    constexpr double kLargest = 1e15;
+    if (value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX))
+      return value.get<int64_t>();
+    if (value.is_number_float()) {
+      const auto number = value.get<double>();
+      if (std::abs(number) <= kLargest && std::trunc(number) == number) return static_cast<int64_t>(number);
+    }
+    if (options_.offsets == OffsetCheck::kRefuse)
       fail("[squad] {}: \"answer_start\" must be an integer, found {}", where,
            value.dump(-1, ' ', true, Json::error_handler_t::replace));
-    return value.get<int64_t>();
+    return -1;
   }
 
   void read_question(const Json& question, const SharedText& title, const SharedText& context,
                      const std::string& where) {
     SquadExample example;
-    example.id = string_of(question, "id", where);
+    example.id = id_of(question, where);
     const std::string named = fmt::format("{}, question \"{}\"", name_, example.id);
     example.title = title;
     example.context = context;
     example.question = string_of(question, "question", named);
     const auto answers = question.find("answers");
-    if (answers != question.end()) {
+    if (answers != question.end() && !answers->is_null()) {
       example.answers = answers_of(*answers, named);
     } else if (options_.require_answers) {
       fail("[squad] {}: the key \"answers\" is missing", named);
@@ -115,28 +154,45 @@ class Reader {
     add(std::move(example));
   }
 
-  void check_offsets(const SquadExample& example) {
-    if (example.answers.empty()) return;
+  void check_offset(const SquadExample& example, const SquadAnswer& answer) {
     if (example.context != indexed_) {
       indexed_ = example.context;
       index_.emplace(*indexed_);
     }
-    for (const SquadAnswer& answer : example.answers) {
-      const auto start = static_cast<size_t>(answer.start);
-      const size_t length = count_code_points(answer.text);
-      if (answer.start >= 0 && start <= index_->size() && index_->slice(start, start + length) == answer.text)
-        continue;
-      if (answer.start < 0 || start > index_->size())
-        fail("[squad] {}, question \"{}\": answer_start {} lies outside the context of {} characters", name_,
-             example.id, answer.start, index_->size());
-      fail("[squad] {}, question \"{}\": the answer is \"{}\", but the context has \"{}\" at {}", name_,
-           example.id, answer.text, index_->slice(start, start + length), answer.start);
-    }
+    const auto start = static_cast<size_t>(answer.start);
+    const size_t length = count_code_points(answer.text);
+    if (answer.start >= 0 && start <= index_->size() && index_->slice(start, start + length) == answer.text)
+      return;
+    if (answer.start < 0 || start > index_->size())
+      fail("[squad] {}, question \"{}\": answer_start {} lies outside the context of {} characters", name_,
+           example.id, answer.start, index_->size());
+    fail("[squad] {}, question \"{}\": the answer is \"{}\", but the context has \"{}\" at {}", name_,
+         example.id, answer.text, index_->slice(start, start + length), answer.start);
+  }
+
+  /// Leaves wrong answers out; false when that leaves none of them.
+  bool keep_right_answers(SquadExample& example) {
+    const size_t before = example.answers.size();
+    std::erase_if(example.answers, [&](const SquadAnswer& answer) {
+      try {
+        check_offset(example, answer);
+        return false;
+      } catch (const InputError& error) {
+        const std::string_view said = error.what();
+        if (skipped_answers_++ == 0) first_skipped_ = said.substr(std::string_view("[squad] ").size());
+        return true;
+      }
+    });
+    const bool kept = before == 0 || !example.answers.empty();
+    skipped_questions_ += !kept;
+    return kept;
   }
 
   std::string name_;
   SquadReadOptions options_;
   std::vector<SquadExample> examples_;
+  size_t skipped_answers_ = 0, skipped_questions_ = 0;
+  std::string first_skipped_;                                ///< what is wrong with it
   std::unordered_map<std::string_view, SharedText> shared_;  ///< keys point into the values
   SharedText indexed_;
   std::optional<CodePointIndex> index_;

@@ -1,5 +1,8 @@
 #include "qdqbert/tasks/squad_evaluation.h"
 
+#include <algorithm>
+
+#include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/tasks/squad_metrics.h"
 
@@ -12,6 +15,17 @@ std::vector<FeatureLogits> SquadLogits::rows() const {
     rows.push_back({std::span(start).subspan(begin[f], count), std::span(end).subspan(begin[f], count)});
   }
   return rows;
+}
+
+void require_scorable_v1(const std::vector<SquadExample>& examples, const std::string& name) {
+  const auto is_unanswered = [](const SquadExample& example) { return example.answers.empty(); };
+  const auto unanswered = std::count_if(examples.begin(), examples.end(), is_unanswered);
+  if (unanswered == 0 || unanswered == std::ssize(examples)) return;
+  const auto first = std::find_if(examples.begin(), examples.end(), is_unanswered);
+  fail(
+      "[squad] {}: {} of {} questions have no answer, the first is question \"{}\"; SQuAD v2 is scored with "
+      "--version_2_with_negative",
+      name, unanswered, examples.size(), first->id);
 }
 
 SquadEvaluation evaluate_squad(const std::vector<SquadExample>& examples, const SquadFeatures& features,

@@ -24,6 +24,10 @@ struct SquadEvaluation {
   Json metrics;
 };
 
+/// Throws InputError, with the remedy, where some of the questions of a file have answers and others none: the
+/// scores of version 1 know no unanswerable question.
+void require_scorable_v1(const std::vector<SquadExample>& examples, const std::string& name);
+
 /// Answers from logits, and their scores where `score` is set.
 SquadEvaluation evaluate_squad(const std::vector<SquadExample>& examples, const SquadFeatures& features,
                                const SquadLogits& logits, const AnswerOptions& options, bool score);

@@ -31,6 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
     SquadReadOptions read;
+    read.offsets = (data[0] & 16) != 0 ? OffsetCheck::kSkip : OffsetCheck::kRefuse;
     read.require_answers = (data[0] & 4) == 0;
     const std::vector<SquadExample> examples = data[0] % 3 == 0   ? parse_squad_json(text, "fuzz", read)
                                                : data[0] % 3 == 1 ? parse_squad_json_lines(text, "fuzz", read)

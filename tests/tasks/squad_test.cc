@@ -6,8 +6,10 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/gzip.h"
+#include "qdqbert/base/log.h"
 #include "qdqbert/tasks/csv.h"
 #include "qdqbert/tasks/squad_dataset.h"
+#include "qdqbert/tasks/squad_evaluation.h"
 #include "qdqbert/tasks/squad_features.h"
 
 namespace qdqbert::tasks {
@@ -78,6 +80,75 @@ TEST(SquadDataset, AnswersMayBeAbsentWhereTheyAreAskedFor) {
   EXPECT_TRUE(parse_squad_csv("id,context,question\n1,c,q\n", "x", options)[0].answers.empty());
   EXPECT_THROW(parse_squad_json_lines(lines, "x"), InputError);
   EXPECT_THROW(parse_squad_csv("id,context,question\n1,c,q\n", "x"), InputError);
+}
+
+/// Paragraphs about "Ada wrote it.", a question each: id, and the answer as JSON.
+std::string about_ada(const std::vector<std::pair<std::string, std::string>>& questions) {
+  std::string text = R"({"data":[{"title":null,"paragraphs":[{"context":"Ada wrote it.","qas":[)";
+  for (size_t i = 0; i < questions.size(); ++i)
+    text += fmt::format(R"({}{{"id":{},"question":"Who?","answers":{}}})", i == 0 ? "" : ",",
+                        questions[i].first, questions[i].second);
+  return text + "]}]}]}";
+}
+
+TEST(SquadDataset, RecordsOfAnnotationTools) {
+  const std::vector<SquadExample> examples =
+      parse_squad_json(about_ada({{"262", R"([{"text":"Ada","answer_start":0.0,"answer_id":9}])"},
+                                  {"\"x\"", R"({"text":["wrote"],"answer_start":[4]})"}}),
+                       "x");
+  ASSERT_EQ(examples.size(), 2u);
+  EXPECT_EQ(examples[0].id, "262");
+  EXPECT_EQ(*examples[0].title, "");
+  EXPECT_EQ(examples[0].answers[0].start, 0);
+  EXPECT_EQ(examples[1].answers[0].start, 4);
+  EXPECT_THROW(parse_squad_json(about_ada({{"1", "[]"}, {"\"1\"", "[]"}}), "x"), InputError) << "one id";
+}
+
+TEST(SquadDataset, PlacesMatterForTrainingOnly) {
+  const std::string file =
+      about_ada({{"1", R"([{"text":"Ada","answer_start":0}])"},
+                 {"2", R"([{"text":"Ada","answer_start":1}])"},
+                 {"3", R"([{"text":"Ada","answer_start":500},{"text":"wrote","answer_start":4}])"},
+                 {"4", R"([{"text":"Ada"}])"},
+                 {"5", R"([{"text":"Ada","answer_start":"0"}])"},
+                 {"6", R"({"text":["Ada"]})"},
+                 {"7", "[]"}});
+  EXPECT_THROW(parse_squad_json(file, "x"), InputError);
+  SquadReadOptions options;
+  options.offsets = OffsetCheck::kIgnore;
+  EXPECT_EQ(parse_squad_json(file, "x", options).size(), 7u);
+  EXPECT_EQ(parse_squad_json(file, "x", options)[5].answers[0].text, "Ada");
+  options.offsets = OffsetCheck::kSkip;
+  std::string said;
+  const LogSink before = set_log_sink([&](LogLevel, std::string_view line) { said += line; });
+  const std::vector<SquadExample> kept = parse_squad_json(file, "x", options);
+  set_log_sink(before);
+  ASSERT_EQ(kept.size(), 3u);
+  EXPECT_EQ(kept[1].id, "3");
+  ASSERT_EQ(kept[1].answers.size(), 1u);
+  EXPECT_EQ(kept[1].answers[0].text, "wrote");
+  EXPECT_EQ(kept[2].id, "7") << "a question without answers stays one";
+  EXPECT_NE(said.find("5 answers"), std::string::npos) << said;
+  EXPECT_NE(said.find("4 questions of 7"), std::string::npos) << said;
+  EXPECT_NE(said.find("x, question \"2\""), std::string::npos) << said;
+  EXPECT_THROW(parse_squad_json(about_ada({{"2", R"([{"text":"Ada","answer_start":1}])"}}), "x", options),
+               InputError);
+}
+
+TEST(SquadDataset, QuestionsWithoutAnswersNeedTheScoresOfVersion2) {
+  const auto scorable = [](const std::string& file) {
+    require_scorable_v1(parse_squad_json(file, "dev.json"), "dev.json");
+  };
+  const std::string answer = R"([{"text":"Ada","answer_start":0}])";
+  EXPECT_NO_THROW(scorable(about_ada({{"1", answer}})));
+  EXPECT_NO_THROW(scorable(about_ada({{"1", "[]"}}))) << "nothing to score";
+  try {
+    scorable(about_ada({{"1", answer}, {"\"impossible\"", "[]"}}));
+    FAIL();
+  } catch (const InputError& error) {
+    for (const char* word : {"dev.json", "1 of 2", "impossible", "--version_2_with_negative"})
+      EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
+  }
 }
 
 TEST(Csv, QuotesAndLines) {
