@@ -22,6 +22,8 @@ void add_model_flags(ArgumentParser& parser, TaskModelOptions& m) {
              "bert-large, minilm-l6 or a config.json");
   parser.add("ignore_mismatched_sizes", m.ignore_mismatched_sizes,
              "take a checkpoint whose head has other sizes, and begin with a new head");
+  parser.add("allow_random_encoder", m.allow_random_encoder,
+             "take a checkpoint that lacks tensors of the encoder, which then begin with random values");
   for (const char* name : {"use_auth_token", "token"}) parser.refuse(name, kOffline);
   for (const char* name : {"push_to_hub", "hub_model_id", "hub_token", "hub_strategy"})
     parser.refuse(

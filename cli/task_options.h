@@ -17,6 +17,7 @@ struct TaskModelOptions {
   std::string model_revision = "main";
   std::optional<std::string> random_init;  ///< bert-base, bert-large, minilm-l6 or a config.json
   bool ignore_mismatched_sizes = false;
+  bool allow_random_encoder = false;
 };
 
 struct TaskFileOptions {

@@ -14,6 +14,7 @@
 #include "qdqbert/base/sha256.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/hub_cache.h"
+#include "qdqbert/io/wrapper_names.h"
 #include "qdqbert/model/load_weights.h"
 #include "qdqbert/model/onnx_export.h"
 #include "qdqbert/train/calibrate.h"
@@ -161,11 +162,15 @@ class TaskRun {
         if (o_.model.config_name) config = io::read_config(resolve(o_.model.config_name) / "config.json");
         without_dropout(config);
         task_.configure(config, files_, o_, [&](const std::string& tensor) {
-          return io::Checkpoint::open(directory).find(tensor) != nullptr;
+          const io::Checkpoint checkpoint = io::Checkpoint::open(directory);
+          return std::any_of(checkpoint.tensors().begin(), checkpoint.tensors().end(),
+                             [&](const auto& item) { return io::unwrapped_name(item.name) == tensor; });
         });
       };
       model::LoadedModel loaded =
           model::load_model(task_.class_name(), directory, defaults, load_options, configure);
+      if (!o_.model.allow_random_encoder)
+        io::require_encoder(loaded.report, task_.class_name(), directory.string());
       model_ = loaded.model;
       model_->to(device_);
       for (const std::string& line : io::warnings(loaded.report, task_.class_name(), directory.string()))

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "qdqbert/io/refuse.h"
+#include "qdqbert/io/wrapper_names.h"
 
 namespace qdqbert::io {
 
@@ -43,10 +44,18 @@ bool same_or_one_element(const Shape& a, const Shape& b) {
   return a == b || (element_count(a) == 1 && element_count(b) == 1);
 }
 
-std::string quoted_list(const std::vector<std::string>& names) {
+constexpr size_t kMostNames = 10;
+
+std::string more_than_shown(size_t count) {
+  return count > kMostNames ? fmt::format(" and {} more", count - kMostNames) : std::string();
+}
+
+/// "12: ['a', 'b', ...] and 2 more"
+std::string counted_list(const std::vector<std::string>& names) {
   std::string list;
-  for (const std::string& name : names) list += fmt::format("{}'{}'", list.empty() ? "" : ", ", name);
-  return "[" + list + "]";
+  for (size_t i = 0; i < std::min(names.size(), kMostNames); ++i)
+    list += fmt::format("{}'{}'", list.empty() ? "" : ", ", names[i]);
+  return fmt::format("{}: [{}]{}", names.size(), list, more_than_shown(names.size()));
 }
 
 }  // namespace
@@ -61,7 +70,7 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   std::unordered_map<std::string, std::string> loaded;  // modern name -> name in the file
   bool file_has_prefix = false;
   for (const auto& entry : checkpoint) {
-    const auto [at, added] = loaded.emplace(modern_name(entry.name), entry.name);
+    const auto [at, added] = loaded.emplace(modern_name(unwrapped_name(entry.name)), entry.name);
     if (!added)
       refuse("[load] the checkpoint's \"{}\" and \"{}\" are both \"{}\" under their current name", at->second,
              entry.name, at->first);
@@ -83,7 +92,7 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
 
   LoadPlan plan;
   for (const auto& [file_name, tensor] : checkpoint) {
-    const std::string name = modern_name(file_name);
+    const std::string name = modern_name(unwrapped_name(file_name));
     if (head.count(name))
       refuse(
           "[load] the checkpoint has \"{}\" of the head, but its other names lack the prefix "
@@ -132,28 +141,48 @@ LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& mo
   return plan;
 }
 
+void require_encoder(const LoadReport& report, std::string_view class_name, std::string_view where) {
+  std::vector<std::string> random;
+  for (const std::string& name : report.missing)
+    if (is_encoder_tensor(name)) random.push_back(name);
+  for (const Mismatch& mismatch : report.mismatched)
+    if (is_encoder_tensor(mismatch.name)) random.push_back(mismatch.name);
+  if (random.empty()) return;
+  const std::string left = report.unexpected.empty()
+                               ? std::string()
+                               : fmt::format(", but it has {} that no {} has, like {}",
+                                             report.unexpected.size(), class_name, report.unexpected.front());
+  refuse(
+      "[load] {} lacks {} tensors of the encoder, like {}{}; what they would be is random: give a BERT checkpoint, "
+      "or --allow_random_encoder to train it",
+      where, random.size(), random.front(), left);
+}
+
 std::vector<std::string> warnings(const LoadReport& report, std::string_view class_name,
                                   std::string_view where) {
   std::vector<std::string> lines;
   if (!report.unexpected.empty())
     lines.push_back(fmt::format(
-        "Some weights of the model checkpoint at {} were not used when initializing {}: {}. This is normal "
+        "Some weights of the model checkpoint at {} were not used when initializing {}, {}. This is normal "
         "when the checkpoint comes from another task, and a fault when it should be the same.",
-        where, class_name, quoted_list(report.unexpected)));
+        where, class_name, counted_list(report.unexpected)));
   if (!report.missing.empty())
     lines.push_back(
         fmt::format("Some weights of {} were not initialized from the model checkpoint at {} and are newly "
-                    "initialized: {}. Train the model before relying on what it predicts.",
-                    class_name, where, quoted_list(report.missing)));
+                    "initialized, {}. Train the model before relying on what it predicts.",
+                    class_name, where, counted_list(report.missing)));
   if (!report.mismatched.empty()) {
     std::string list;
-    for (const Mismatch& mismatch : report.mismatched)
+    for (size_t i = 0; i < std::min(report.mismatched.size(), kMostNames); ++i) {
+      const Mismatch& mismatch = report.mismatched[i];
       list +=
           fmt::format("{}{}: {} in the checkpoint, {} in the model", list.empty() ? "" : "; ", mismatch.name,
                       to_string(mismatch.checkpoint_shape), to_string(mismatch.model_shape));
+    }
+    list = fmt::format("{}: {}{}", report.mismatched.size(), list, more_than_shown(report.mismatched.size()));
     lines.push_back(fmt::format(
         "Some weights of {} were not initialized from the model checkpoint at {} and are newly initialized "
-        "because the shapes did not match: {}. Train the model before relying on what it predicts.",
+        "because the shapes did not match, {}. Train the model before relying on what it predicts.",
         class_name, where, list));
   }
   return lines;

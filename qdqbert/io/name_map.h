@@ -56,13 +56,18 @@ struct LoadPlan {
 /// "LayerNorm.gamma" becomes "LayerNorm.weight", "beta" becomes "bias"; other names are unchanged.
 std::string modern_name(const std::string& name);
 
-/// Matches `checkpoint` to `model`. `position_ids` buffers of old files are ignored. Throws InputError when a
+/// Matches `checkpoint` to `model`, wrappers around its names put aside (unwrapped_name()). `position_ids` buffers of old files are ignored. Throws InputError when a
 /// shape differs (unless `ignore_mismatched_sizes`), when two tensors of the file get the same name, and for
 /// a file without the `bert.` prefix that holds tensors of the head.
 LoadPlan plan_load(std::span<const NamedTensor> checkpoint, const ModelNames& model,
                    bool ignore_mismatched_sizes = false);
 
-/// The warnings that the original would give about the report, one string each.
+/// Throws InputError when embeddings or layers would keep random values (is_encoder_tensor()): the checkpoint is of
+/// another model, or its names are.
+void require_encoder(const LoadReport& report, std::string_view class_name, std::string_view where);
+
+/// The warnings that the original would give about the report, one string each, with counts, and at most ten
+/// names a list.
 /// `where` is the checkpoint's path or name.
 std::vector<std::string> warnings(const LoadReport& report, std::string_view class_name,
                                   std::string_view where);

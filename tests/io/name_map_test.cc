@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/io/wrapper_names.h"
 
 namespace qdqbert::io {
 namespace {
@@ -123,15 +124,63 @@ TEST(NameMapTest, WarnsOfWhatDoesNotFit) {
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(
       lines[0].find("Some weights of the model checkpoint at some/where were not used when initializing "
-                    "QDQBertForQuestionAnswering: ['cls.bias']"),
+                    "QDQBertForQuestionAnswering, 1: ['cls.bias']"),
       0u);
   EXPECT_EQ(
       lines[1].find(
           "Some weights of QDQBertForQuestionAnswering were not initialized from the model checkpoint at "
-          "some/where and are newly initialized: ['qa_outputs.bias', 'qa_outputs.weight']"),
+          "some/where and are newly initialized, 2: ['qa_outputs.bias', 'qa_outputs.weight']"),
       0u);
   EXPECT_NE(lines[2].find("w: [2] in the checkpoint, [3] in the model"), std::string::npos);
   EXPECT_TRUE(warnings({{}, {}, {}, {"q._amax"}}, "X", "y").empty());
+  LoadReport many;
+  for (int i = 0; i < 99; ++i) many.missing.push_back(fmt::format("t{:02}", i));
+  const std::string line = warnings(many, "X", "y").at(0);
+  EXPECT_NE(line.find("99: ['t00',"), std::string::npos) << line;
+  EXPECT_NE(line.find("'t09'] and 89 more"), std::string::npos) << line;
+}
+
+TEST(NameMapTest, WrappersArePutAside) {
+  EXPECT_EQ(unwrapped_name("module.bert.layer.weight"), "bert.layer.weight");
+  EXPECT_EQ(unwrapped_name("model.module._orig_mod.qa_outputs.weight"), "qa_outputs.weight");
+  EXPECT_EQ(unwrapped_name("_orig_mod.module.model.layer.weight"), "layer.weight");
+  EXPECT_EQ(unwrapped_name("bert._orig_mod.encoder._checkpoint_wrapped_module.weight"),
+            "bert.encoder.weight");
+  EXPECT_EQ(unwrapped_name("0.auto_model.embeddings.weight"), "embeddings.weight");
+  EXPECT_EQ(unwrapped_name("bert.my_orig_mod.module.weight"), "bert.my_orig_mod.module.weight");
+  EXPECT_EQ(unwrapped_name("model"), "model");
+  const auto plan = plan_load(checkpoint({{"module.bert.embeddings.LayerNorm.gamma", {4}},
+                                          {"module.bert.layer.weight", {4, 4}},
+                                          {"module.bert.layer._input_quantizer._amax", {}},
+                                          {"module.qa_outputs.weight", {2, 4}}}),
+                              kHead);
+  EXPECT_EQ(matched(plan).at(0),
+            "module.bert.embeddings.LayerNorm.gamma -> bert.embeddings.LayerNorm.weight");
+  EXPECT_EQ(plan.matches.size(), 4u);
+  EXPECT_TRUE(plan.report.missing.empty() && plan.report.unexpected.empty());
+  EXPECT_THROW(
+      plan_load(checkpoint({{"model.bert.layer.weight", {4, 4}}, {"bert.layer.weight", {4, 4}}}), kHead),
+      InputError);
+}
+
+TEST(NameMapTest, ARandomEncoderIsRefused) {
+  const auto said = [](const LoadReport& report) -> std::string {
+    try {
+      require_encoder(report, "X", "some/where");
+      return "";
+    } catch (const InputError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(said({{"classifier.weight", "bert.pooler.dense.weight"}, {"cls.bias"}, {}, {}}), "");
+  EXPECT_EQ(said({{"bert.encoder.layer.0.crossattention.self.query.weight"}, {}, {}, {}}), "");
+  EXPECT_EQ(
+      said({{"bert.embeddings.word_embeddings.weight"}, {"other.bias"}, {}, {}}),
+      "[load] some/where lacks 1 tensors of the encoder, like bert.embeddings.word_embeddings.weight, but it has "
+      "1 that no X has, like other.bias; what they would be is random: give a BERT checkpoint, or "
+      "--allow_random_encoder to train it");
+  EXPECT_NE(said({{"encoder.layer.0.output.dense.bias"}, {}, {}, {}}), "") << "a file of the bare encoder";
+  EXPECT_NE(said({{}, {}, {{"bert.encoder.layer.0.output.dense.bias", {2}, {3}}}, {}}), "");
 }
 
 }  // namespace
