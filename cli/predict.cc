@@ -12,6 +12,7 @@
 #include "cli/answer_text.h"
 #include "cli/answerer.h"
 #include "cli/model_facts.h"
+#include "cli/output_check.h"
 #include "cli/predict_lines.h"
 #include "cli/predict_options.h"
 #include "cli/terminal.h"
@@ -113,7 +114,9 @@ class Prediction {
       const TaskTexts encoded = task_->encode(request);
       std::vector<const text::Encoding*> texts;
       for (const text::Encoding& text : encoded.texts) texts.push_back(&text);
-      answer = task_->answer(request, encoded.texts, task_->run(texts, [&] { progress_.check(); }));
+      const std::vector<TextOutput> outputs = task_->run(texts, [&] { progress_.check(); });
+      require_numbers(outputs);
+      answer = task_->answer(request, encoded.texts, outputs);
       if (encoded.truncated) {
         answer["truncated"] = true;
         log_warning("the text was cut at {} tokens", o_.max_seq_length);

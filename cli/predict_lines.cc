@@ -7,6 +7,7 @@
 #include "qdqbert/base/error.h"
 
 #include "cli/answer_text.h"
+#include "cli/output_check.h"
 
 namespace qdqbert::cli {
 
@@ -83,9 +84,15 @@ std::string answer_all(std::vector<Pending>& waiting, const Answerer& answerer, 
       ++counts.refused;
       continue;
     }
-    const auto answers = answerer.choose(pending.examples, *pending.features, *rows);
     Json line = {{"id", pending.id}};
-    line.update(answer_json(answers[0], options.answers, options.n_best));
+    try {
+      const auto answers = answerer.choose(pending.examples, *pending.features, *rows);
+      line.update(answer_json(answers[0], options.answers, options.n_best));
+    } catch (const InputError& error) {
+      text += error_line(pending.id, pending.line, error.what());
+      ++counts.refused;
+      continue;
+    }
     text += dump_json(line, kLine);
     ++counts.answered;
   }
@@ -125,6 +132,7 @@ std::vector<std::vector<TextOutput>> outputs_of(std::vector<PendingText*>& reque
   std::vector<std::vector<TextOutput>> outputs(requests.size());
   try {
     std::vector<TextOutput> all = task.run(texts, look);
+    require_numbers(all);
     auto from = all.begin();
     for (size_t i = 0; i < requests.size(); ++i)
       for (size_t t = 0; t < requests[i]->encoded.texts.size(); ++t) outputs[i].push_back(std::move(*from++));

@@ -76,12 +76,8 @@ std::string prepare(std::string_view text, std::string_view name, bool& changed)
 }
 
 void append_number(double value, std::string& out) {
-  if (std::isnan(value)) {
-    out += "NaN";
-    return;
-  }
-  if (std::isinf(value)) {
-    out += value < 0 ? "-Infinity" : "Infinity";
+  if (!std::isfinite(value)) {
+    out += "null";
     return;
   }
   // Python's repr: shortest digits that round-trip, positional for exponents in [-4, 16), else scientific.

@@ -26,8 +26,8 @@ struct JsonStyle {
   bool final_newline = false;
 };
 
-/// Text exactly as Python's json.dumps would give it: shortest round-trip floats ("1.0", "1e-05"), NaN and
-/// Infinity bare, a number_float holding a float32 value is printed as the double it widens to.
+/// Text as Python's json.dumps would give it: shortest round-trip floats ("1.0", "1e-05"), but null for NaN and
+/// infinities, which JSON does not have; a number_float holding a float32 value is printed as the double it widens to.
 std::string dump_json(const Json& value, const JsonStyle& style = {});
 
 /// The member `key` of `object`; throws InputError naming `where`, the key and the type that is needed.

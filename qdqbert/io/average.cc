@@ -1,6 +1,7 @@
 #include "qdqbert/io/average.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/io/element_types.h"
@@ -9,7 +10,19 @@ namespace qdqbert::io {
 
 namespace {
 
-OwnedTensor mean_of(const std::vector<TensorView>& tensors) {
+bool is_range(std::string_view name) {
+  return name.ends_with("._amax");
+}
+
+/// Ranges may be stored with the shapes [1] for a scalar and [out] for rows.
+Shape shape_of(const NamedTensor& item) {
+  const Shape& shape = item.tensor.shape;
+  if (!is_range(item.name)) return shape;
+  if (item.tensor.count() == 1) return {};
+  return shape.size() == 1 ? Shape{shape[0], 1} : shape;
+}
+
+OwnedTensor mean_of(const std::vector<TensorView>& tensors, const Shape& shape) {
   std::vector<double> sum(static_cast<size_t>(tensors[0].count()));
   for (const TensorView& tensor : tensors) {
     const std::vector<float> values = to_float32(tensor);
@@ -18,7 +31,7 @@ OwnedTensor mean_of(const std::vector<TensorView>& tensors) {
   std::vector<float> mean(sum.size());
   std::transform(sum.begin(), sum.end(), mean.begin(),
                  [&](double s) { return static_cast<float>(s / static_cast<double>(tensors.size())); });
-  return make_tensor(tensors[0].shape, std::span<const float>(mean));
+  return make_tensor(shape, std::span<const float>(mean));
 }
 
 }  // namespace
@@ -37,7 +50,7 @@ std::vector<OwnedNamedTensor> average(std::span<const Checkpoint> checkpoints) {
     std::vector<TensorView> same;
     for (const Checkpoint& checkpoint : checkpoints) {
       const TensorView& tensor = checkpoint.at(item.name);
-      if (tensor.shape != item.tensor.shape)
+      if (shape_of({item.name, tensor}) != shape_of(item))
         fail("[average] {} has shape {} in {} and {} in {}", item.name, to_string(item.tensor.shape),
              first.file().string(), to_string(tensor.shape), checkpoint.file().string());
       const bool floating = is_floating(item.tensor.dtype);
@@ -50,7 +63,12 @@ std::vector<OwnedNamedTensor> average(std::span<const Checkpoint> checkpoints) {
       same.push_back(tensor);
     }
     if (is_floating(item.tensor.dtype)) {
-      result.push_back({item.name, mean_of(same)});
+      OwnedTensor mean = mean_of(same, shape_of(item));
+      const std::vector<float> values = to_float32(mean.view());
+      if (!std::ranges::all_of(values, [](float v) { return std::isfinite(v); }))
+        fail("[average] {} holds values that are no finite numbers in {} or another of the checkpoints",
+             item.name, first.file().string());
+      result.push_back({item.name, std::move(mean)});
     } else {
       const auto& bytes = item.tensor.data;
       result.push_back({item.name, {item.tensor.dtype, item.tensor.shape, {bytes.begin(), bytes.end()}}});

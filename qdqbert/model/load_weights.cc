@@ -1,16 +1,39 @@
 #include "qdqbert/model/load_weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <unordered_map>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/io/refuse.h"
 #include "qdqbert/model/heads_lm.h"
 #include "qdqbert/nn/state_dict.h"
 
 namespace qdqbert::model {
 namespace {
+
+/// Refuses values that are no numbers, which nothing behind could tell from results.
+void require_numbers(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file) {
+  const std::span<const float> values(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  if (bad == values.end()) return;
+  const auto count = std::count_if(bad, values.end(), [](float v) { return !std::isfinite(v); });
+  io::refuse("[load] {}: {} holds {} values that are no finite numbers, the first is {} at {} of {}",
+             file.string(), name, count, *bad, bad - values.begin(), values.size());
+}
+
+/// A range in the shape that its quantizer gives one: a scalar, or one for each row of the weight.
+at::Tensor range_tensor(const at::Tensor& values, const at::Tensor& weight, const std::string& name,
+                        const std::filesystem::path& file) {
+  if (values.numel() > 0 && values.min().item<float>() < 0)
+    io::refuse("[load] {}: the range {} is negative ({})", file.string(), name, values.min().item<float>());
+  const bool by_row = weight.defined() && values.dim() > 0 && values.numel() == weight.size(0);
+  if (by_row) return values.reshape({weight.size(0), 1});
+  return values.numel() == 1 ? values.reshape({}) : values;
+}
 
 at::Tensor float_tensor(const TensorView& view) {
   at::Tensor tensor = at::empty(view.shape, at::kFloat);
@@ -69,10 +92,17 @@ io::LoadReport load_weights(PreTrainedModel& model, const io::Checkpoint& checkp
   for (const io::Match& match : plan.matches) {
     absent.erase(match.model_name);
     const at::Tensor value = float_tensor(match.tensor);
+    require_numbers(value, match.checkpoint_name, checkpoint.file());
     if (is_range(match.model_name)) {
       const std::string path =
           match.model_name.substr(0, match.model_name.size() - std::string("._amax").size());
-      quantizers.at(path)->replace_amax(value.to(device));
+      constexpr std::string_view kOfWeight = "._weight_quantizer";
+      const auto weight = path.ends_with(kOfWeight)
+                              ? parameters.find(path.substr(0, path.size() - kOfWeight.size()) + ".weight")
+                              : parameters.end();
+      const at::Tensor range = range_tensor(value, weight == parameters.end() ? at::Tensor() : weight->second,
+                                            match.checkpoint_name, checkpoint.file());
+      quantizers.at(path)->replace_amax(range.to(device));
     } else {
       parameters.at(match.model_name).copy_(value);
     }

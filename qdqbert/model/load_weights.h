@@ -17,8 +17,9 @@ struct LoadOptions {
 };
 
 /// Copies the checkpoint's tensors into `model`, half precision widened, ranges (`_amax`) included on the
-/// model's device; initialises what is missing, ties, and puts the model into evaluation mode. Throws
-/// InputError as io::plan_load does; the model is then unchanged.
+/// model's device and in the shapes that quantizers give them; initialises what is missing, ties, and puts the model into evaluation mode. Throws
+/// InputError as io::plan_load does (the model is then unchanged), and for weights and ranges that are no finite
+/// numbers, by name.
 io::LoadReport load_weights(PreTrainedModel& model, const io::Checkpoint& checkpoint,
                             const LoadOptions& options = {});
 

@@ -91,6 +91,12 @@ bool quantizes(const nn::TensorQuantizer& quantizer) {
   return !quantizer.disabled() && quantizer.if_quant();
 }
 
+void require_numbers(const at::Tensor& tensor, const std::string& name) {
+  if (!at::isfinite(tensor).all().item<bool>())
+    fail("[onnx export] {} holds values that are no finite numbers; a model that has them is not exported",
+         name);
+}
+
 /// Float32 tensors on the CPU by state-dict key.
 class Weights {
  public:
@@ -103,6 +109,7 @@ class Weights {
     if (found == tensors_.end()) fail("[onnx export] the model has no parameter {}", key);
     at::Tensor& tensor = found->second;
     tensor = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
+    require_numbers(tensor, key);
     const auto* bytes = static_cast<const std::byte*>(tensor.data_ptr());
     return {DType::kF32, Shape(tensor.sizes().vec()), {bytes, static_cast<size_t>(tensor.nbytes())}};
   }
@@ -162,6 +169,7 @@ class Ranges {
     if (values.dim() > 0 && values.size(0) != values.numel())
       fail("[onnx export] {} has ranges of shape {}; one for each output, or one in all, can be exported",
            name, to_string(Shape(values.sizes().vec())));
+    require_numbers(values, name + "._amax");
     onnx::QuantizerRange& range = ranges_[name];
     range.per_channel = values.dim() > 0;
     range.amax.assign(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());

@@ -26,6 +26,8 @@ struct AmaxRequest {
   double percentile = 99.99;  ///< 0..100
   int stride = 1;             ///< entropy, mse: step between candidate bins
   int start_bin = 128;        ///< entropy, mse: first candidate
+  /// mse: leaves out bins below zero, which the toolkit refuses; a tensor of one magnitude has them.
+  bool only_positive = false;
 };
 
 /// What collect() does with NaN and infinities.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/quant/fake_quant.h"
@@ -34,7 +35,8 @@ float percentile_amax(const Histogram& histogram, double percentile) {
   return static_cast<float>(histogram.edges.at(index));
 }
 
-float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin) {
+float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin,
+               bool only_positive) {
   if (stride < 1) fail("[calibrator] stride must be positive, got {}", stride);
   if (start_bin < 0) fail("[calibrator] start_bin must not be negative, got {}", start_bin);
   const size_t bins = histogram.counts.size();
@@ -49,9 +51,11 @@ float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int s
     weights[k] = static_cast<float>(histogram.counts[k]);
   }
   const QuantParams params{num_bits, is_unsigned, true, Arithmetic::kToolkit};
-  size_t best = static_cast<size_t>(start_bin);
+  std::optional<size_t> best;
   double least = 0;
-  for (size_t i = best; i < bins; i += static_cast<size_t>(stride)) {
+  for (size_t i = static_cast<size_t>(start_bin); i < bins; i += static_cast<size_t>(stride)) {
+    // The bins around a single magnitude begin below zero, where no range can be.
+    if (only_positive && centers[i] <= 0) continue;
     fake_quant(centers, AmaxView::per_tensor(centers[i], bins), params, quantized, 1);
     double sums[4] = {0, 0, 0, 0};
     for (size_t k = 0; k < bins; ++k) {
@@ -61,12 +65,12 @@ float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int s
     const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     // As in numpy's argmin the first NaN wins over every number.
     if (sum != sum) return centers[i];
-    if (i == static_cast<size_t>(start_bin) || sum < least) {
+    if (!best || sum < least) {
       least = sum;
       best = i;
     }
   }
-  return centers[best];
+  return centers[best.value_or(static_cast<size_t>(start_bin))];
 }
 
 }  // namespace qdqbert::quant

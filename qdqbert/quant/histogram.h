@@ -22,7 +22,9 @@ float percentile_amax(const Histogram& histogram, double percentile);
 /// first. The formulas are in docs/quantization.md, "Ranges from histograms".
 float entropy_amax(Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
 
-/// Centre of the bin that, as range, gives the least mean squared error of the bin centres (same section).
-float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin);
+/// Centre of the bin that, as range, gives the least mean squared error of the bin centres (same section). A
+/// centre below zero is an InputError, as in the toolkit, or, with `only_positive`, no candidate.
+float mse_amax(const Histogram& histogram, int num_bits, bool is_unsigned, int stride, int start_bin,
+               bool only_positive = false);
 
 }  // namespace qdqbert::quant

@@ -167,8 +167,8 @@ std::optional<FloatArray> HistogramCalibrator::compute_amax(const AmaxRequest& r
           entropy_amax(copy, num_bits(), is_unsigned(), request.stride, request.start_bin));
     }
     case HistogramMethod::kMse:
-      return FloatArray::scalar(
-          mse_amax(histogram_, num_bits(), is_unsigned(), request.stride, request.start_bin));
+      return FloatArray::scalar(mse_amax(histogram_, num_bits(), is_unsigned(), request.stride,
+                                         request.start_bin, request.only_positive));
   }
   return std::nullopt;
 }

@@ -150,6 +150,9 @@ std::vector<ExampleAnswer> find_answers(const std::vector<SquadExample>& example
     if (logits[f].start.empty() || logits[f].start.size() != logits[f].end.size())
       fail("[answers] feature {} has {} start and {} end logits", f, logits[f].start.size(),
            logits[f].end.size());
+    for (const std::span<const float> values : {logits[f].start, logits[f].end})
+      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+        fail("[answers] the logits for question \"{}\" are no finite numbers", examples[current.example].id);
     open[current.example].add(current, logits[f]);
   }
   for (size_t e = 0; e < examples.size(); ++e) answers.push_back(open[e].finish(examples[e]));

@@ -111,6 +111,7 @@ void load_ranges(model::PreTrainedModel& model, CalibrationMethod method, std::o
       break;
     case CalibrationMethod::kMse:
       request.method = quant::HistogramMethod::kMse;
+      request.only_positive = true;
       break;
     case CalibrationMethod::kEntropy:
       request.method = quant::HistogramMethod::kEntropy;
@@ -123,7 +124,13 @@ void load_ranges(model::PreTrainedModel& model, CalibrationMethod method, std::o
     nn::TensorQuantizer& quantizer = *item.quantizer;
     if (quantizer.calibrator()) {
       const bool by_maximum = quantizer.calibrator()->class_name() == "MaxCalibrator";
-      quantizer.load_calib_amax(by_maximum ? quant::AmaxRequest{} : request);
+      try {
+        quantizer.load_calib_amax(by_maximum ? quant::AmaxRequest{} : request);
+      } catch (const InputError& error) {
+        const std::string said = error.what();
+        if (said.find(item.name) != std::string::npos) throw;
+        fail("[calibration] {}: {}", item.name, said);
+      }
       quantizer.enable_quant();
       quantizer.disable_calib();
     } else {

@@ -38,6 +38,9 @@ void EmbedData::collect(std::span<const int64_t> samples, const model::ModelOutp
     const double scale = square > 0 ? 1.0 / std::sqrt(square) : 0.0;
     std::vector<float>& embedding = embeddings_[static_cast<size_t>(sample)];
     embedding.clear();
+    if (!std::isfinite(square))
+      fail("[embed] the embedding of row {} holds values that are no finite numbers",
+           dump_json(ids_[static_cast<size_t>(sample)]));
     for (const double value : mean) embedding.push_back(static_cast<float>(value * scale));
   }
 }

@@ -43,7 +43,8 @@ TEST(JsonTest, PrintsNumbersAsPythonDoes) {
   EXPECT_EQ(print(123456789012345680.0), "1.2345678901234568e+17");
   EXPECT_EQ(print(1e15), "1000000000000000.0");
   EXPECT_EQ(print(0.1f), "0.10000000149011612");
-  EXPECT_EQ(print(std::numeric_limits<double>::quiet_NaN()), "NaN");
+  EXPECT_EQ(print(std::numeric_limits<double>::quiet_NaN()), "null") << "bare NaN is no JSON";
+  EXPECT_EQ(print(-std::numeric_limits<double>::infinity()), "null");
 }
 
 TEST(JsonTest, EscapesAsPythonDoes) {

@@ -1,5 +1,8 @@
 #include "qdqbert/io/average.h"
 
+#include <cmath>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "qdqbert/base/error.h"
@@ -44,6 +47,18 @@ class AverageTest : public ::testing::Test {
   ScratchDirectory scratch_;
   int count_ = 0;
 };
+
+TEST_F(AverageTest, AScalarRangeMayHaveOneElement) {
+  const auto a = Tensors().add("x._amax", {1}, {2}), b = Tensors().add("x._amax", {}, {4});
+  for (const auto& [first, second] : {std::pair(a, b), std::pair(b, a), std::pair(a, a)}) {
+    const auto mean = average(std::vector{checkpoint(first), checkpoint(second)});
+    EXPECT_EQ(mean[0].tensor.shape, Shape{});
+  }
+  EXPECT_THAT(refusal(Tensors().add("x", {1}, {2}), Tensors().add("x", {}, {4})),
+              ::testing::HasSubstr("has shape"));
+  EXPECT_THAT(refusal(Tensors().add("x", {1}, {NAN}), Tensors().add("x", {1}, {4})),
+              ::testing::HasSubstr("no finite numbers"));
+}
 
 TEST_F(AverageTest, IsTheMeanOfEachTensorWhateverItsTypeOnDisk) {
   const auto a = Tensors().add("w", {2, 1}, {1, -8}).add("x._amax", {}, {2}).add("ids", {0, 1, 2});

@@ -39,6 +39,24 @@ int64_t total(const Histogram& histogram) {
   return std::accumulate(histogram.counts.begin(), histogram.counts.end(), int64_t{0});
 }
 
+TEST(HistogramCalibratorTest, ASingleMagnitudeHasARange) {
+  for (const float magnitude : {1e-6f, 0.001f, 0.063f, 0.437f, 0.5f, 3.0f, 1000.0f})
+    for (const HistogramMethod method :
+         {HistogramMethod::kMse, HistogramMethod::kEntropy, HistogramMethod::kPercentile}) {
+      HistogramCalibrator calibrator(8, std::nullopt, false);
+      feed(calibrator, std::vector<float>(100, -magnitude));
+      AmaxRequest request;
+      request.method = method;
+      request.percentile = 99.9;
+      request.only_positive = true;
+      const float amax = calibrator.compute_amax(request)->values.at(0);
+      EXPECT_GT(amax, 0) << magnitude << " by method " << static_cast<int>(method);
+      if (method == HistogramMethod::kMse) {
+        EXPECT_NEAR(amax, magnitude, 1.0 / 2048) << "within a bin";
+      }
+    }
+}
+
 TEST(BinCounter, EqualsABinarySearchOnRealNumbers) {
   const uint32_t seed = static_cast<uint32_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   SCOPED_TRACE(fmt::format("seed {}", seed));
