@@ -37,7 +37,8 @@ struct SessionOptions {
 };
 
 /// A padded batch, row-major [B][S]. Empty spans: mask all ones, types all zero. Masks hold 0 and 1;
-/// positions with 0 are removed before anything is computed.
+/// positions with 0 are removed before anything is computed. Token types and masks that the file has no input
+/// for have no effect and are not checked.
 template <class Integer>
 struct PaddedBatch {
   size_t batch = 0, length = 0;

@@ -58,6 +58,7 @@ void Lowering::set_tables(const Node& node, EmbeddingsStep& step, size_t hidden)
   if (types) {
     step.types = types->as<float>().data();
     plan_->token_types = static_cast<size_t>(types->shape[0]);
+    plan_->reads_types = node.inputs[1] != kNoValue;
     tables_.push_back(*types);
   }
   if (positions) {

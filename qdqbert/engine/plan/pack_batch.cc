@@ -27,6 +27,12 @@ int32_t checked_id(const char* name, int64_t id, size_t limit) {
   return static_cast<int32_t>(id);
 }
 
+template <class Integer>
+int32_t token_type(const Plan& plan, std::span<const Integer> given, size_t at) {
+  if (given.empty() || !plan.reads_types) return 0;
+  return checked_id("token_type_ids", static_cast<int64_t>(given[at]), plan.token_types);
+}
+
 void check_position(const Plan& plan, size_t position) {
   if (position >= plan.positions)
     fail("[session] a text has {} tokens, the model has {} positions", position + 1, plan.positions);
@@ -124,11 +130,7 @@ PackedBatch pack_batch(const Plan& plan, const PaddedBatch<Integer>& batch) {
       check_position(plan, s);
       packed.input_ids.push_back(
           checked_id("input_ids", static_cast<int64_t>(batch.input_ids[at]), plan.vocabulary));
-      packed.token_type_ids.push_back(batch.token_type_ids.empty()
-                                          ? 0
-                                          : checked_id("token_type_ids",
-                                                       static_cast<int64_t>(batch.token_type_ids[at]),
-                                                       plan.token_types));
+      packed.token_type_ids.push_back(token_type(plan, batch.token_type_ids, at));
       packed.position_ids.push_back(static_cast<int32_t>(s));
     }
     const size_t length = packed.tokens() - begin;
@@ -159,10 +161,7 @@ PackedBatch pack_batch(const Plan& plan, const PackedTexts& texts, std::span<Tex
     check_position(plan, before + end - begin - 1);
     for (size_t t = begin; t < end; ++t) {
       packed.input_ids.push_back(checked_id("input_ids", texts.input_ids[t], plan.vocabulary));
-      packed.token_type_ids.push_back(
-          texts.token_type_ids.empty()
-              ? 0
-              : checked_id("token_type_ids", texts.token_type_ids[t], plan.token_types));
+      packed.token_type_ids.push_back(token_type(plan, texts.token_type_ids, t));
       packed.position_ids.push_back(static_cast<int32_t>(before + t - begin));
     }
     packed.segments.push_back({begin, end - begin});

@@ -130,6 +130,7 @@ struct Plan {
   std::vector<Slot> slots;
   std::vector<PlanOutput> outputs;
   size_t vocabulary = 0, token_types = 1;
+  bool reads_types = false;     ///< else the caller's token types have no effect and are not looked at
   size_t positions = SIZE_MAX;  ///< rows of the position table
   bool bit_exact = true;        ///< no step whose order of summation is a library's
   bool reads_first_token = false;

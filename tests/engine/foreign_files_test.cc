@@ -1,0 +1,82 @@
+// Files as other tools write them, in a session: against the same file in reference operators.
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "qdqbert/engine/session.h"
+#include "qdqbert/onnx/writer.h"
+
+#include "tests/engine/compare_unpacked.h"
+#include "tests/engine/graph_edit.h"
+#include "tests/onnx/random_bert.h"
+#include "tests/support/scratch_directory.h"
+
+namespace qdqbert::engine {
+namespace {
+
+namespace fs = std::filesystem;
+using onnx::GraphHead;
+using testing::Both;
+using testing::GraphEdit;
+using testing::largest_difference;
+using testing::RandomBert;
+using testing::RandomBertOptions;
+using testing::Request;
+
+/// Float sums in two orders over two layers of 32 columns: some hundred roundings of 2^-24 of values around 1.
+constexpr float kOrderOfSums = 2e-5f;
+
+/// A model without quantizers, for equality up to the order of sums.
+onnx::Model float_model(GraphHead head = GraphHead::kBase) {
+  RandomBertOptions options;
+  options.head = head;
+  options.quantized = false;
+  return onnx::build_bert_graph(RandomBert(options).source());
+}
+
+class ForeignFiles : public ::testing::Test {
+ protected:
+  fs::path write(const onnx::Model& model) {
+    onnx::write_model(model, file_);
+    return file_;
+  }
+  ScratchDirectory scratch_;
+  fs::path file_ = scratch_.path() / "model.onnx";
+};
+
+/// The file makes zeros of the shape of the ids in place of an input.
+void without_types(GraphEdit& edit) {
+  const std::string zeros = edit.before("ConstantOfShape", {edit.before("Shape", {"input_ids"})});
+  edit.redirect("token_type_ids", edit.before("Cast", {zeros}, {{"to", {::onnx::TensorProto::INT64}}}));
+  edit.remove_input("token_type_ids");
+}
+
+TEST_F(ForeignFiles, TokenTypesHaveNoEffectWhereTheFileHasNoInputForThem) {
+  for (const bool table : {true, false}) {
+    onnx::Model model = float_model();
+    GraphEdit edit(model);
+    if (table) {
+      without_types(edit);
+    } else {
+      // As DistilBERT: no table of types at all.
+      const std::string rows = edit.reader("token_type_ids").output(0), sum = edit.reader(rows).output(0);
+      const ::onnx::NodeProto& add = edit.producer(sum);
+      edit.redirect(sum, add.input(add.input(0) == rows ? 1 : 0));
+      edit.remove(sum);
+      edit.remove(rows);
+      edit.remove_input("token_type_ids");
+    }
+    const Both both(write(model));
+    ASSERT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+    Request request(2, 9);
+    request.types[3] = 7;  // no model of two types knows it
+    EXPECT_LE(largest_difference(both, request), kOrderOfSums);
+    const std::vector<int32_t> ids = {5, 6, 7}, types = {0, 1, 9};
+    const std::vector<uint32_t> offsets = {0, 3};
+    const auto with = both.session.run(PackedTexts{ids, types, offsets});
+    EXPECT_EQ(with[0].values, both.session.run(PackedTexts{ids, {}, offsets})[0].values);
+  }
+}
+
+}  // namespace
+}  // namespace qdqbert::engine
