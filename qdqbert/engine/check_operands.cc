@@ -44,6 +44,7 @@ Table make_table() {
        "Gelu",
        "HardSigmoid",
        "HardSwish",
+       "Hardmax",
        "Identity",
        "IsInf",
        "IsNaN",

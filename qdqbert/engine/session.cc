@@ -179,6 +179,7 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
     if (by_token && !padded) out.shape = {static_cast<int64_t>(execution.rows(from.rows))};
     if (by_token && padded) out.shape = {static_cast<int64_t>(texts), static_cast<int64_t>(length)};
     if (!by_token) out.shape = {static_cast<int64_t>(texts)};
+    if (from.one_position) out.shape.push_back(1);
     if (from.by_choices) out.shape = {static_cast<int64_t>(texts / choices), static_cast<int64_t>(choices)};
     if (from.keeps_columns && !from.by_choices) out.shape.push_back(static_cast<int64_t>(from.columns));
     const size_t rows = execution.rows(from.rows);

@@ -78,5 +78,50 @@ TEST_F(ForeignFiles, TokenTypesHaveNoEffectWhereTheFileHasNoInputForThem) {
   }
 }
 
+/// Before operator set 13 a Softmax without an axis is one over all that stands behind axis 1, taken as one row.
+TEST_F(ForeignFiles, SoftmaxHasTheDefaultAxisOfItsOperatorSet) {
+  for (const int opset : {12, 13}) {
+    onnx::Model model = float_model();
+    GraphEdit edit(model);
+    edit.model().mutable_opset_import(0)->set_version(opset);
+    for (::onnx::NodeProto& node : *edit.graph().mutable_node())
+      if (node.op_type() == "Softmax") node.clear_attribute();
+    const Both both(write(model));
+    EXPECT_EQ(both.session.packed(), opset == 13);
+    EXPECT_LE(largest_difference(both, Request(2, 9).pad(3)), kOrderOfSums);
+  }
+}
+
+/// The first token as h[:, 0:1], and with an index of one axis, keeps the axis of positions.
+TEST_F(ForeignFiles, SlicesOfOnePositionKeepIt) {
+  onnx::Model model = float_model();
+  GraphEdit edit(model);
+  const std::string hidden = edit.graph().output(0).name();
+  const std::string zero = edit.integers({0}), one = edit.integers({1});
+  const std::string slice = edit.add("Slice", {hidden, zero, one, one});
+  edit.add_output(slice);
+  edit.add_output(edit.add("Gather", {hidden, zero}, {{"axis", {1}}}));
+  edit.add_output(edit.add("Gather", {hidden, edit.integer(0)}, {{"axis", {1}}}));
+  edit.add_output(edit.add("Squeeze", {edit.add("Tanh", {slice}), one}));
+  edit.add_output(edit.add("Tanh", {slice}));
+  const Both both(write(model));
+  EXPECT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+  EXPECT_LE(largest_difference(both, Request(3, 9).pad(3)), kOrderOfSums);
+}
+
+TEST_F(ForeignFiles, NormsOverMoreThanColumnsRunUnpacked) {
+  onnx::Model model = float_model(GraphHead::kBase);
+  GraphEdit edit(model);
+  edit.model().mutable_opset_import(0)->set_version(17);
+  const std::string hidden = edit.graph().output(0).name();
+  std::string scale, bias;
+  for (const auto& tensor : edit.graph().initializer())
+    if (tensor.dims_size() == 1 && tensor.dims(0) == 32) (scale.empty() ? scale : bias) = tensor.name();
+  edit.add_output(edit.add("LayerNormalization", {hidden, scale, bias}, {{"axis", {1}}}));
+  const Both both(write(model));
+  EXPECT_FALSE(both.session.packed());
+  EXPECT_LE(largest_difference(both, Request(2, 9)), kOrderOfSums);
+}
+
 }  // namespace
 }  // namespace qdqbert::engine

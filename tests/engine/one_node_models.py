@@ -348,7 +348,7 @@ def rows():
         for dtype in (F64, I64, I32):
             case(op, [values(dtype, 3, 4), np.array([1], I64)], opset=18)
     case("ReduceMax", [values(I8, 3, 4), np.array([0], I64)], opset=18)
-    for op in ("Softmax", "LogSoftmax"):
+    for op in ("Softmax", "LogSoftmax", "Hardmax"):
         for axis in (-3, -2, -1, 0, 1, 2):
             case(op, [floats(2, 3, 4)], opset=13, axis=axis)
             case(op, [floats(2, 3, 4)], opset=11, axis=axis)

@@ -207,6 +207,7 @@ void fuse_activations(Graph& graph) {
     if (!activation || !match.is_private(node.inputs[0])) continue;
     const std::string kind = activation->text("kind", "");
     const size_t high_input = node.op == "Clip" ? 2 : 1;
+    if (node.op == "Min" && node.inputs.size() != 2) continue;
     if (node.inputs.size() <= high_input || (kind != "gelu" && kind != "gelu_tanh" && kind != "relu"))
       continue;
     const auto high = match.scalar(node.inputs[high_input]);

@@ -219,14 +219,20 @@ void fuse(const Match& match, const Probes& probes, const Node& softmax) {
   become(*joined, "qdqbert.Attention", std::move(inputs), std::move(attributes));
 }
 
+/// Whether a Softmax over [B, heads, S, keys] is one over the keys. Before operator set 13 the default axis is
+/// another, and what stands behind the axis belongs to it; behind the last nothing stands.
+bool is_over_keys(const Node& softmax) {
+  const int64_t axis = softmax.integer("axis", softmax.opset < 13 ? 1 : -1);
+  return axis == -1 || axis == 3;
+}
+
 }  // namespace
 
 void fuse_attention(Graph& graph) {
   const Probes probes = probe(graph);
   const Match match(graph);
   for (Node& node : graph.nodes)
-    if (node.op == "Softmax" && (node.integer("axis", -1) == -1 || node.integer("axis", -1) == 3))
-      fuse(match, probes, Node(node));
+    if (node.op == "Softmax" && is_over_keys(node)) fuse(match, probes, Node(node));
   remove_unused(graph);
 }
 

@@ -23,6 +23,8 @@ void fuse_residual_norm(Graph& graph) {
   const Match match(graph);
   for (Node& node : graph.nodes) {
     if (node.op != "LayerNormalization" || node.inputs.size() < 3) continue;
+    // Of [B, S, H]; the sum of rows has no other rank.
+    if (const int64_t axis = node.integer("axis", -1); axis != -1 && axis != 2) continue;
     const Node* sum = match.producer(node.inputs[0], {"Add"});
     if (!sum || !match.is_private(node.inputs[0])) continue;
     for (size_t i = 0; i < 2; ++i) {

@@ -86,14 +86,31 @@ void Lowering::make_choices(const Node& node) {
   homes_[node.outputs[0]] = from;
 }
 
+Shape Lowering::shape_of(const PlanOutput& output, const Probe& run) const {
+  Shape shape = {run.batch};
+  if (output.rows != RowKind::kTexts) shape.push_back(run.length);
+  if (output.one_position) shape.push_back(1);
+  if (output.keeps_columns) shape.push_back(static_cast<int64_t>(output.columns));
+  return shape;
+}
+
 void Lowering::add_output(ValueId id) {
   const Home& from = homes_[id];
   if (!from.floats)
     throw CannotPack{fmt::format("graph output {} has no rows of tokens or texts", graph_.values[id].name)};
   if (from.rows == RowKind::kSources)
     throw CannotPack{fmt::format("graph output {} has rows of encoder states", graph_.values[id].name)};
-  plan_->outputs.push_back({graph_.values[id].name, from.rows, from.columns, from.keeps_columns,
-                            from.by_choices, used(*from.floats)});
+  PlanOutput output{graph_.values[id].name, from.rows, from.columns,      from.keeps_columns,
+                    from.by_choices,        false,     used(*from.floats)};
+  for (const Probe& run : probes_.runs) {
+    const auto& shape = run.facts[id].shape;
+    if (!shape) continue;
+    output.one_position = from.rows == RowKind::kTexts && shape->size() == 3 && (*shape)[1] == 1;
+    if (!from.by_choices && *shape != shape_of(output, run))
+      throw CannotPack{fmt::format("graph output {} has shape {} for {} texts of {} tokens",
+                                   graph_.values[id].name, to_string(*shape), run.batch, run.length)};
+  }
+  plan_->outputs.push_back(std::move(output));
 }
 
 }  // namespace qdqbert::engine

@@ -2,7 +2,14 @@
 
 namespace qdqbert::engine {
 
+bool Lowering::is_over_columns(const Node& norm) const {
+  const auto& shape = probes_.runs[0].facts[norm.inputs[0]].shape;
+  const int64_t axis = norm.integer("axis", -1);
+  return axis == -1 || (shape && axis + 1 == static_cast<int64_t>(shape->size()));
+}
+
 void Lowering::make_norm(const Node& node) {
+  if (!is_over_columns(node)) cannot(node, "it normalizes over more than the columns of a token");
   const ValueId out = node.outputs[0];
   const Node* embeddings = absorbed_producer(node.inputs[0]);
   const size_t columns = embeddings ? static_cast<size_t>(constant(embeddings->inputs[2]).shape[1])

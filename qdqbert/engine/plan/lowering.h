@@ -247,6 +247,8 @@ class Lowering {
     return out;
   }
 
+  /// Whether the axis of a LayerNormalization is the last.
+  bool is_over_columns(const Node& norm) const;
   void check_norm(const Node& node, size_t gamma, size_t columns, size_t copies) const;
 
   void make_residual_norm(const Node& node);
@@ -288,6 +290,8 @@ class Lowering {
   /// [B * C, 1] to [B, C].
   void make_choices(const Node& node);
 
+  /// What run() gives an output that is not by_choices, for a probe's batch.
+  Shape shape_of(const PlanOutput& output, const Probe& run) const;
   void add_output(ValueId id);
 
   Graph& graph_;

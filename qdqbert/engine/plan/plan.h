@@ -114,6 +114,7 @@ struct PlanOutput {
   size_t columns = 1;
   bool keeps_columns = true;  ///< false: [B, S] and not [B, S, 1]
   bool by_choices = false;    ///< one value a text, shown as [B / choices, choices]
+  bool one_position = false;  ///< [B, 1, H] and not [B, H]
   Stored floats;
 };
 

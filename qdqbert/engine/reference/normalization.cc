@@ -1,4 +1,4 @@
-// Softmax, LogSoftmax, LayerNormalization and com.microsoft.SkipLayerNormalization.
+// Softmax, LogSoftmax, Hardmax, LayerNormalization and com.microsoft.SkipLayerNormalization.
 #include <cmath>
 
 #include "qdqbert/engine/reference/strided.h"
@@ -10,6 +10,16 @@ namespace qdqbert::engine::reference {
 namespace {
 
 constexpr int64_t kRowGrain = 16;
+
+enum class Over : uint8_t { kSoftmax, kLogSoftmax, kHardmax };
+
+/// 1 at the first of the greatest, 0 elsewhere.
+void hardmax_row(const float* x, int64_t n, float* y) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; ++i)
+    if (x[i] > x[best]) best = i;
+  for (int64_t i = 0; i < n; ++i) y[i] = i == best ? 1.0f : 0.0f;
+}
 
 void softmax_row(const float* x, int64_t n, float* y, bool logarithmic) {
   float highest = -std::numeric_limits<float>::infinity();
@@ -24,7 +34,7 @@ void softmax_row(const float* x, int64_t n, float* y, bool logarithmic) {
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(logarithmic ? x[i] - offset : y[i] / sum);
 }
 
-template <bool kLogarithmic>
+template <Over kOver>
 std::vector<Tensor> softmax(const Call& call) {
   const Tensor& x = call.input(0);
   call.require(x, DType::kF32, "the operand");
@@ -46,7 +56,12 @@ std::vector<Tensor> softmax(const Call& call) {
   const float* from = rows.as<float>().data();
   float* to = out.as<float>();
   call.parallel(size == 0 ? 0 : rows.count() / size, kRowGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) softmax_row(from + r * size, size, to + r * size, kLogarithmic);
+    for (int64_t r = begin; r < end; ++r) {
+      if (kOver == Over::kHardmax)
+        hardmax_row(from + r * size, size, to + r * size);
+      else
+        softmax_row(from + r * size, size, to + r * size, kOver == Over::kLogSoftmax);
+    }
   });
   return {moves ? permuted(call, out.tensor, order) : out.tensor};
 }
@@ -143,8 +158,9 @@ std::vector<Tensor> skip_layer_normalization(const Call& call) {
 
 std::span<const Operator> normalization_operators() {
   static const Operator rows[] = {
-      {.name = "Softmax", .function = softmax<false>},
-      {.name = "LogSoftmax", .function = softmax<true>},
+      {.name = "Softmax", .function = softmax<Over::kSoftmax>},
+      {.name = "LogSoftmax", .function = softmax<Over::kLogSoftmax>},
+      {.name = "Hardmax", .function = softmax<Over::kHardmax>},
       {.name = "LayerNormalization",
        .function = layer_normalization,
        .half = Half::kWidenFirst,
