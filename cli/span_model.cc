@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -52,6 +53,16 @@ std::vector<std::vector<size_t>> batches_by_tokens(std::span<const size_t> lengt
     widest = std::max(widest, lengths[row]);
   }
   return batches;
+}
+
+std::vector<std::vector<size_t>> without_seen_padding(std::span<const size_t> lengths,
+                                                      const engine::Session& session) {
+  std::map<size_t, std::vector<size_t>> by_length;
+  for (size_t row = 0; row < lengths.size(); ++row)
+    by_length[session.hides_padding() ? 0 : lengths[row]].push_back(row);
+  std::vector<std::vector<size_t>> groups;
+  for (auto& [length, rows] : by_length) groups.push_back(std::move(rows));
+  return groups;
 }
 
 SpanModel::SpanModel(const engine::Session& session, std::string name)
@@ -131,6 +142,23 @@ std::vector<RowLogits> SpanModel::run(std::span<const FeatureRow> rows) const {
 
 std::vector<RowLogits> SpanModel::run_padded(std::span<const FeatureRow> rows, size_t width,
                                              double* seconds) const {
+  double spent = 0;
+  std::vector<size_t> lengths;
+  for (const FeatureRow& row : rows) lengths.push_back(row.length());
+  std::vector<RowLogits> logits(rows.size());
+  for (const std::vector<size_t>& group : without_seen_padding(lengths, session_)) {
+    std::vector<FeatureRow> together;
+    for (const size_t r : group) together.push_back(rows[r]);
+    const size_t columns = session_.hides_padding() ? width : together[0].length();
+    std::vector<RowLogits> made = run_equal(together, columns, spent);
+    for (size_t i = 0; i < group.size(); ++i) logits[group[i]] = std::move(made[i]);
+  }
+  if (seconds) *seconds = spent;
+  return logits;
+}
+
+std::vector<RowLogits> SpanModel::run_equal(std::span<const FeatureRow> rows, size_t width,
+                                            double& seconds) const {
   std::vector<int64_t> ids(rows.size() * width), mask(ids.size()), types(ids.size());
   for (size_t r = 0; r < rows.size(); ++r) {
     const auto part = [&](std::vector<int64_t>& values) {
@@ -146,7 +174,7 @@ std::vector<RowLogits> SpanModel::run_padded(std::span<const FeatureRow> rows, s
   batch.token_type_ids = types;
   const auto start = std::chrono::steady_clock::now();
   std::vector<engine::Output> outputs = session_.run(batch);
-  if (seconds) *seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return split(std::move(outputs), rows, width);
 }
 

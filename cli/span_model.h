@@ -17,6 +17,11 @@ namespace qdqbert::cli {
 std::vector<std::vector<size_t>> batches_by_tokens(std::span<const size_t> lengths, size_t budget,
                                                    bool padding);
 
+/// Which rows may share a run of a session whose texts see padding (see Session::hides_padding()): those of one
+/// length, in order. All of them, in one group, where padding is hidden.
+std::vector<std::vector<size_t>> without_seen_padding(std::span<const size_t> lengths,
+                                                      const engine::Session& session);
+
 /// One row of a set of features. These must be made without padding (pad_to_max_length false).
 struct FeatureRow {
   const tasks::SquadFeatures* features;
@@ -39,11 +44,13 @@ class SpanModel {
 
   /// One run, without padding where the session can.
   std::vector<RowLogits> run(std::span<const FeatureRow> rows) const;
-  /// One run of rows that are padded to `width` columns; `seconds` is the time of the run alone.
+  /// One run of rows that are padded to `width` columns, `seconds` is the time of the run alone; of a file
+  /// without a mask a run for each length, without padding.
   std::vector<RowLogits> run_padded(std::span<const FeatureRow> rows, size_t width,
                                     double* seconds = nullptr) const;
 
  private:
+  std::vector<RowLogits> run_equal(std::span<const FeatureRow> rows, size_t width, double& seconds) const;
   std::vector<RowLogits> split(std::vector<engine::Output> outputs, std::span<const FeatureRow> rows,
                                size_t width) const;
 

@@ -51,14 +51,18 @@ std::vector<TextOutput> TextModel::run_batches(std::span<const text::Encoding* c
   std::vector<TextOutput> outputs(texts.size());
   for (const std::vector<size_t>& batch : batches_by_tokens(lengths, tokens_per_batch_, !session_.packed())) {
     look();
-    std::vector<const text::Encoding*> together;
-    std::vector<const std::vector<uint32_t>*> places;
-    for (const size_t i : batch) {
-      together.push_back(texts[i]);
-      if (!tokens.empty()) places.push_back(&tokens[i]);
+    std::vector<size_t> of_batch;
+    for (const size_t i : batch) of_batch.push_back(lengths[i]);
+    for (const std::vector<size_t>& group : without_seen_padding(of_batch, session_)) {
+      std::vector<const text::Encoding*> together;
+      std::vector<const std::vector<uint32_t>*> places;
+      for (const size_t i : group) {
+        together.push_back(texts[batch[i]]);
+        if (!tokens.empty()) places.push_back(&tokens[batch[i]]);
+      }
+      std::vector<TextOutput> made = run_batch(together, places);
+      for (size_t i = 0; i < group.size(); ++i) outputs[batch[group[i]]] = std::move(made[i]);
     }
-    std::vector<TextOutput> made = run_batch(together, places);
-    for (size_t i = 0; i < batch.size(); ++i) outputs[batch[i]] = std::move(made[i]);
   }
   return outputs;
 }

@@ -33,6 +33,11 @@ fs::path model_file(const fs::path& model) {
   return file;
 }
 
+/// Of the texts, not of what a cross-attention reads.
+bool is_mask(const std::string& input) {
+  return input.find("mask") != std::string::npos && !input.starts_with("encoder_");
+}
+
 /// The padded batch as the engine takes it, whatever the caller's integers are.
 template <class Integer>
 void check_sizes(const PaddedBatch<Integer>& batch) {
@@ -104,6 +109,7 @@ struct Session::State {
   void load(const fs::path& model);
   /// Whether the graph reads [questions, choices, S].
   bool by_choices = false;
+  bool hides_padding = false;
   void check_choices(size_t texts, size_t choices) const {
     if (!by_choices && choices > 0) fail("[session] {} choices for a model that has none", choices);
     if (by_choices && (choices == 0 || texts % choices != 0))
@@ -124,6 +130,10 @@ void Session::State::load(const fs::path& model) {
   check_quantization(graph);
   forget_cache(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
+  const GraphIndex index(graph);
+  hides_padding = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
+    return is_mask(graph.values[id].name) && !index.readers[id].empty();
+  });
   for (const ValueId id : graph.inputs)
     if (graph.values[id].name == "input_ids" && graph.values[id].shape && graph.values[id].shape->size() == 3)
       by_choices = true;
@@ -229,7 +239,7 @@ std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& bat
       shape = {rows[0], static_cast<int64_t>(batch.encoder_length)};
     } else if (input.name == "input_ids") {
       values = batch.input_ids;
-    } else if (input.name.find("mask") != std::string::npos) {
+    } else if (is_mask(input.name)) {
       values = batch.attention_mask;
       otherwise = 1;
     } else if (input.name == "token_type_ids" || input.name == "segment_ids") {
@@ -330,6 +340,9 @@ size_t Session::encoder_width() const {
 
 bool Session::packed() const {
   return state_->plan != nullptr;
+}
+bool Session::hides_padding() const {
+  return state_->hides_padding;
 }
 bool Session::bit_exact() const {
   return state_->plan && state_->plan->bit_exact;

@@ -138,6 +138,9 @@ class Session {
   size_t encoder_width() const;
   /// False: nodes outside of what can be packed keep the padded form; the reason is in the plan's notes.
   bool packed() const;
+  /// Whether texts of different lengths may share a padded run: false when the file reads no mask, so that
+  /// padding would take part in the answers of the texts beside it.
+  bool hides_padding() const;
   /// Whether inputs are [texts / choices, choices, S]: a multiple-choice model.
   bool by_choices() const;
   /// Whether outputs are the same bits on every ISA, for every number of threads, composition of the batch
