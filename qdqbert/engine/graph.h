@@ -76,12 +76,30 @@ struct Node {
   std::vector<int64_t> integers(std::string_view attribute, std::vector<int64_t> otherwise) const;
 };
 
+/// What a rewrite took from looking at a value for a few sizes (passes/probe.h), to be looked at again before
+/// other sizes run: see passes/assumptions.h.
+struct Assumption {
+  enum class Kind : uint8_t {
+    kPadding,      ///< a bias that removes the keys which the mask has 0 for,
+    kCausal,       ///< and those behind the query;
+    kSources,      ///< or the keys of a cross-attention by its mask
+    kDistances,    ///< [S, S] of query position - key position + (rows + 1) / 2 - 1
+    kPositions,    ///< 0, 1, ..., S - 1 along the last axis
+    kZeros,        ///< 0 everywhere
+    kLeadingRows,  ///< the first S rows of a table, all where it has fewer
+  };
+  std::string value;
+  Kind kind = Kind::kPadding;
+  int64_t rows = 0;  ///< of the table that is read with positions or distances
+};
+
 /// Nodes stand in an order in which every value is produced before it is read.
 struct Graph {
   std::string name;  ///< path of the file, for messages
   std::vector<Value> values;
   std::vector<Node> nodes;
   std::vector<ValueId> inputs, outputs;
+  std::vector<Assumption> assumptions;
   /// What constants point into. Their pages can be given back once weights are packed.
   std::vector<std::shared_ptr<const MappedFile>> files;
 

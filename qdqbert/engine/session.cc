@@ -10,13 +10,14 @@
 #include "qdqbert/base/parallel.h"
 #include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/check_quantization.h"
+#include "qdqbert/engine/fallback.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/engine/kernels/self_check.h"
+#include "qdqbert/engine/padded_texts.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
 #include "qdqbert/engine/plan/pack_batch.h"
-#include "qdqbert/engine/reference/operators.h"
-#include "qdqbert/engine/worker_pool.h"
+#include "qdqbert/engine/unpacked.h"
 
 namespace qdqbert::engine {
 
@@ -31,11 +32,6 @@ fs::path model_file(const fs::path& model) {
   if (!fs::exists(file, error))
     fail("[session] {} holds no model.onnx; export one with --save_onnx", model.string());
   return file;
-}
-
-/// Of the texts, not of what a cross-attention reads.
-bool is_mask(const std::string& input) {
-  return input.find("mask") != std::string::npos && !input.starts_with("encoder_");
 }
 
 /// The padded batch as the engine takes it, whatever the caller's integers are.
@@ -57,7 +53,6 @@ void check_sizes(const PaddedBatch<Integer>& batch) {
 
 struct Session::State {
   SessionOptions options;
-  Graph graph;  ///< empty when the plan is packed
   std::unique_ptr<Plan> plan;
   std::vector<PlanStep> steps;
   std::vector<std::string> output_names;
@@ -73,8 +68,8 @@ struct Session::State {
   std::vector<std::unique_ptr<Execution>> idle;  ///< streams that no request uses
   int streams_made = 0;
 
-  std::mutex unpacked_mutex;                  ///< held by the request that uses the pool below
-  std::unique_ptr<WorkerPool> unpacked_pool;  ///< of graphs that do not run packed
+  std::unique_ptr<Unpacked> unpacked;  ///< when there is no plan,
+  std::unique_ptr<Fallback> fallback;  ///< else
 
   /// A stream for one request; given back when the object goes.
   class Lease {
@@ -118,21 +113,22 @@ struct Session::State {
   /// `padded_rows`: for each token its row of [B * S]; empty for packed output.
   std::vector<Output> run_packed(const PackedBatch& batch, const std::vector<uint32_t>& padded_rows,
                                  size_t texts, size_t length, size_t choices, Profile* profile);
-  template <class Integer>
-  std::vector<Output> run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile);
+  /// Each text, or the choices of each question, as a padded batch.
+  std::vector<Output> run_one_by_one(const PackedTexts& texts, Profile* profile);
+  std::vector<Output> run(const PackedTexts& texts, Profile* profile);
   template <class Integer>
   std::vector<Output> run(const PaddedBatch<Integer>& batch, Profile* profile);
 };
 
 void Session::State::load(const fs::path& model) {
-  graph = import_onnx(model_file(model));
+  Graph graph = import_onnx(model_file(model));
   check_operands(graph);
   check_quantization(graph);
   forget_cache(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   const GraphIndex index(graph);
   hides_padding = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
-    return is_mask(graph.values[id].name) && !index.readers[id].empty();
+    return is_text_mask(graph.values[id].name) && !index.readers[id].empty();
   });
   for (const ValueId id : graph.inputs)
     if (graph.values[id].name == "input_ids" && graph.values[id].shape && graph.values[id].shape->size() == 3)
@@ -140,28 +136,28 @@ void Session::State::load(const fs::path& model) {
   std::string reason = "the session was opened with a general mask";
   if (!options.general_mask) {
     Graph rewritten = graph;
-    run_passes(rewritten);
+    Graph before = run_passes(rewritten);
     Lowered lowered = lower(rewritten, isa, options.precision);
     fused = to_text(rewritten);
     plan = std::move(lowered.plan);
     reason = lowered.reason;
+    if (plan)
+      fallback = std::make_unique<Fallback>(*plan, graph, std::move(before), std::move(rewritten.assumptions),
+                                            threads);
   } else {
     fused = to_text(graph);
   }
   if (plan) {
     for (const auto& file : graph.files) file->release_pages();
-    graph = Graph{};
     for (const auto& step : plan->steps) steps.push_back(step->info);
     vocabulary = plan->vocabulary;
-    longest = plan->positions;
+    longest = fallback->longest();
     return;
   }
-  fold_constants(graph);
-  for (const Node& node : graph.nodes) {
-    const std::string missing = reference::unsupported(node);
-    if (!missing.empty()) fail("[session] {}: node {} cannot run: {}", graph.name, node.name, missing);
-  }
-  unpacked_pool = std::make_unique<WorkerPool>(threads);
+  const std::string file = graph.name;
+  unpacked = std::make_unique<Unpacked>(std::move(graph), threads);
+  if (const std::string missing = unpacked->missing(); !missing.empty())
+    fail("[session] {}: {}", file, missing);
   steps.push_back({"the whole graph", "float, unpacked", "reference", reason, 0, 0, 0});
 }
 
@@ -203,82 +199,18 @@ std::vector<Output> Session::State::run_packed(const PackedBatch& batch,
   return outputs;
 }
 
-namespace {
-
-template <class Integer>
-Tensor encoder_states(const PaddedBatch<Integer>& batch, const Value& input) {
-  const size_t rows = batch.batch * batch.encoder_length, values = batch.encoder_hidden_states.size();
-  if (rows == 0 || values == 0 || values % rows != 0 || (input.dtype && *input.dtype != DType::kF32))
-    fail("[session] encoder_hidden_states has {} values for {} texts of {} rows", values, batch.batch,
-         batch.encoder_length);
-  const Shape shape = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.encoder_length),
-                       static_cast<int64_t>(values / rows)};
-  return tensor_of(make_tensor(shape, batch.encoder_hidden_states));
-}
-
-}  // namespace
-
-template <class Integer>
-std::vector<Output> Session::State::run_unpacked(const PaddedBatch<Integer>& batch, Profile* profile) {
-  Shape rows = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
-  if (by_choices)
-    rows = {rows[0] / static_cast<int64_t>(batch.choices), static_cast<int64_t>(batch.choices), rows[1]};
-  std::vector<Tensor> inputs;
-  for (const ValueId id : graph.inputs) {
-    const Value& input = graph.values[id];
-    if (input.name == "encoder_hidden_states") {
-      inputs.push_back(encoder_states(batch, input));
-      continue;
-    }
-    std::span<const Integer> values;
-    int64_t otherwise = 0;
-    Shape shape = rows;
-    if (input.name == "encoder_attention_mask") {
-      values = batch.encoder_attention_mask;
-      otherwise = 1;
-      shape = {rows[0], static_cast<int64_t>(batch.encoder_length)};
-    } else if (input.name == "input_ids") {
-      values = batch.input_ids;
-    } else if (is_mask(input.name)) {
-      values = batch.attention_mask;
-      otherwise = 1;
-    } else if (input.name == "token_type_ids" || input.name == "segment_ids") {
-      values = batch.token_type_ids;
-    } else {
-      fail("[session] {}: nothing is known about the input {}", graph.name, input.name);
-    }
-    const auto count = static_cast<size_t>(element_count(shape));
-    if (!values.empty() && values.size() != count)
-      fail("[session] {} has {} values, its shape is {}", input.name, values.size(), to_string(shape));
-    std::vector<int64_t> given(count, otherwise);
-    std::copy(values.begin(), values.end(), given.begin());
-    const DType dtype = input.dtype.value_or(DType::kI64);
-    std::optional<Tensor> tensor = whole_numbers(dtype, shape, given);
-    if (!tensor)
-      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32 or F32", graph.name,
-           input.name, name_of(dtype));
-    inputs.push_back(std::move(*tensor));
-  }
-  const auto before = std::chrono::steady_clock::now();
-  // A second request at the same time computes on its own thread.
-  const std::unique_lock shared(unpacked_mutex, std::try_to_lock);
-  const std::vector<Tensor> results =
-      reference::run(graph, inputs, {.pool = shared ? unpacked_pool.get() : nullptr});
-  if (profile)
-    profile->step_nanoseconds = {
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)
-            .count()};
-  std::vector<Output> outputs;
-  for (size_t i = 0; i < results.size(); ++i)
-    outputs.push_back({output_names[i], results[i].shape, to_float32(results[i].view())});
-  return outputs;
-}
-
 template <class Integer>
 std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profile* profile) {
   check_sizes(batch);
   check_choices(batch.batch, batch.choices);
-  if (!plan) return run_unpacked(batch, profile);
+  const auto spent = [&]() -> int64_t* {
+    if (!profile) return nullptr;
+    profile->step_nanoseconds.assign(steps.size(), 0);
+    return profile->step_nanoseconds.data();
+  };
+  if (!plan) return unpacked->run(batch, by_choices, spent());
+  if (const std::string reason = fallback->reason(batch); !reason.empty())
+    return fallback->run(batch, reason, spent());
   const PackedBatch packed = pack_batch(*plan, batch);
   std::vector<uint32_t> padded_rows;
   padded_rows.reserve(packed.tokens());
@@ -287,6 +219,25 @@ std::vector<Output> Session::State::run(const PaddedBatch<Integer>& batch, Profi
       padded_rows.push_back(static_cast<uint32_t>(
           b * batch.length + static_cast<size_t>(packed.position_ids[packed.segments[b].begin + t])));
   return run_packed(packed, padded_rows, batch.batch, batch.length, batch.choices, profile);
+}
+
+std::vector<Output> Session::State::run_one_by_one(const PackedTexts& texts, Profile* profile) {
+  const size_t count = texts.offsets.size() - 1, together = std::max<size_t>(1, texts.choices);
+  std::vector<Output> all;
+  for (size_t first = 0; first < count; first += together) {
+    const PaddedTexts padded(texts, first, together, plan->source_width);
+    padded.append(run(padded.batch(), profile), *plan, all);
+  }
+  return all;
+}
+
+std::vector<Output> Session::State::run(const PackedTexts& texts, Profile* profile) {
+  if (!plan) fail("[session] the graph does not run packed: {}", steps[0].note);
+  check_offsets(texts);
+  check_choices(texts.offsets.size() - 1, texts.choices);
+  if (!fallback->reason(texts, {}).empty()) return run_one_by_one(texts, profile);
+  const PackedBatch packed = pack_batch(*plan, texts, {});
+  return run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);
 }
 
 Session::Session(const fs::path& model, const SessionOptions& options) : state_(std::make_unique<State>()) {
@@ -313,10 +264,7 @@ std::vector<Output> Session::run(const PaddedBatch<int32_t>& batch, Profile* pro
   return state_->run(batch, profile);
 }
 std::vector<Output> Session::run(const PackedTexts& texts, Profile* profile) const {
-  if (!state_->plan) fail("[session] the graph does not run packed: {}", state_->steps[0].note);
-  const PackedBatch packed = pack_batch(*state_->plan, texts, {});
-  state_->check_choices(packed.segments.size(), texts.choices);
-  return state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);
+  return state_->run(texts, profile);
 }
 std::vector<Output> Session::run(const PackedTexts& texts, std::span<TextCache* const> caches,
                                  Profile* profile) const {
@@ -324,6 +272,9 @@ std::vector<Output> Session::run(const PackedTexts& texts, std::span<TextCache* 
     fail(
         "[session] texts are continued by models in which no token sees a later one, "
         "with integer kernels; this is none");
+  check_offsets(texts);
+  if (const std::string reason = state_->fallback->reason(texts, caches); !reason.empty())
+    fail("[session] texts of this length cannot be continued: {}; run them whole", reason);
   const PackedBatch packed = pack_batch(*state_->plan, texts, caches);
   std::vector<Output> outputs =
       state_->run_packed(packed, {}, packed.segments.size(), packed.longest, texts.choices, profile);

@@ -118,6 +118,10 @@ class Session {
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
+  /// A packed plan rests on what masks, positions and sizes of the file are for short texts; the first request
+  /// of each size asks whether they are so for it, too. Where they are not (local windows, clipped positions),
+  /// the request runs as the file is written, outside of the bit promise, and a warning says so once.
+  ///
   /// Thread-safe. Throws InputError (ids outside of the vocabulary, a length of 0 or beyond the position
   /// table, an empty batch, a mask that is not 0/1, sizes that do not fit); the session stays usable.
   std::vector<Output> run(const PaddedBatch<int64_t>& batch, Profile* profile = nullptr) const;
@@ -149,7 +153,9 @@ class Session {
   const std::vector<PlanStep>& plan() const;
   const std::vector<std::string>& output_names() const;
   size_t vocabulary_size() const;
-  size_t longest_text() const;  ///< rows of the position table; SIZE_MAX when there is none
+  /// Rows of the position table; SIZE_MAX when there is none, or when the file reads it in a way that longer
+  /// texts do not leave.
+  size_t longest_text() const;
   Isa isa() const;
   /// Which kernels that were asked for are not used because they fail on this machine, and how; empty: none.
   const std::string& left_out() const;

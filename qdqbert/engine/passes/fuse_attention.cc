@@ -85,7 +85,7 @@ class Search {
 /// A sum over products of rows and rows of a table by the distance of query and key.
 struct DistanceTerm {
   ValueId rows = kNoValue;  ///< queries or keys, split into heads
-  ValueId table = kNoValue;
+  ValueId table = kNoValue, index = kNoValue;
   bool by_key = false;
 };
 
@@ -93,7 +93,8 @@ struct DistanceTerm {
 struct Scores {
   const Node* product = nullptr;
   double factor = 1;  ///< of everything
-  MaskKind mask = MaskKind::kNone;
+  std::optional<Assumption::Kind> mask;
+  ValueId bias = kNoValue;  ///< that masks
   std::vector<DistanceTerm> terms;
   double product_factor = 1;  ///< of the product alone, in front of the terms
 };
@@ -112,8 +113,11 @@ std::optional<DistanceTerm> distance_term(const Match& match, const Probes& prob
   const Tensor* table = match.constant(gather->inputs[0]);
   if (!table || table->dtype != DType::kF32 || table->shape.size() != 2 || table->shape[0] % 2 != 1)
     return std::nullopt;
-  if (!is_distances(probes, gather->inputs[1], (table->shape[0] + 1) / 2)) return std::nullopt;
-  return DistanceTerm{einsum->inputs[0], gather->inputs[0], equation[2] == 'r'};
+  const ValueId index = gather->inputs[1];
+  const int64_t positions = (table->shape[0] + 1) / 2;
+  if (!in_both(probes, [&](const Probe& run) { return is_distances(run, index, positions); }))
+    return std::nullopt;
+  return DistanceTerm{einsum->inputs[0], gather->inputs[0], index, equation[2] == 'r'};
 }
 
 std::optional<Scores> scores_of(const Match& match, const Probes& probes, ValueId id) {
@@ -126,15 +130,17 @@ std::optional<Scores> scores_of(const Match& match, const Probes& probes, ValueI
     if (node->op == "Add") {
       bool taken = false;
       for (size_t i = 0; i < 2 && !taken; ++i) {
-        const MaskKind kind = mask_kind(probes, node->inputs[i]);
+        const auto kind = mask_kind(probes, node->inputs[i]);
         const auto term = distance_term(match, probes, node->inputs[i]);
         // A bias that is scaled afterwards still removes what it masks.
-        if (kind != MaskKind::kNone && scores.mask == MaskKind::kNone)
+        if (kind && !scores.mask) {
           scores.mask = kind;
-        else if (term && scores.product_factor == 1)
+          scores.bias = node->inputs[i];
+        } else if (term && scores.product_factor == 1) {
           scores.terms.push_back(*term);
-        else
+        } else {
           continue;
+        }
         id = node->inputs[1 - i];
         taken = true;
       }
@@ -153,8 +159,8 @@ std::optional<Scores> scores_of(const Match& match, const Probes& probes, ValueI
 /// Whether the terms by distance are of the very queries and keys of the product, before their quantizers.
 bool terms_fit(const Search& search, const Scores& scores, const Operand& q, const Operand& k) {
   if (scores.terms.empty()) return true;
-  if (scores.mask == MaskKind::kSources || q.factor != 1 || k.factor != 1 || scores.product_factor != 1 ||
-      scores.terms.size() > 2)
+  if (scores.mask == Assumption::Kind::kSources || q.factor != 1 || k.factor != 1 ||
+      scores.product_factor != 1 || scores.terms.size() > 2)
     return false;
   bool by_query = false, by_key = false;
   for (const DistanceTerm& term : scores.terms) {
@@ -176,12 +182,12 @@ Node* only_reader(const Match& match, ValueId id, std::initializer_list<std::str
   return nullptr;
 }
 
-void fuse(const Match& match, const Probes& probes, const Node& softmax) {
+void fuse(Graph& graph, const Match& match, const Probes& probes, const Node& softmax) {
   const Search search(match, probes);
   const auto scores = scores_of(match, probes, softmax.inputs[0]);
   // Without a mask, padding would take part; that meaning is left to the unfused graph.
-  if (!scores || scores->mask == MaskKind::kNone) return;
-  const bool sources = scores->mask == MaskKind::kSources;
+  if (!scores || !scores->mask) return;
+  const bool sources = scores->mask == Assumption::Kind::kSources;
   const auto q = search.operand(scores->product->inputs[0], false),
              k = search.operand(scores->product->inputs[1], sources);
   if (!q || !k || q->order != Axes{0, 2, 1, 3} || k->order != Axes{0, 2, 3, 1}) return;
@@ -213,9 +219,13 @@ void fuse(const Match& match, const Probes& probes, const Node& softmax) {
       {"k_scale", k->scale},
       {"p_scale", p_scale},
       {"v_scale", v->scale}};
-  if (scores->mask == MaskKind::kCausal) attributes["causal"] = int64_t{1};
+  if (scores->mask == Assumption::Kind::kCausal) attributes["causal"] = int64_t{1};
   if (sources) attributes["sources"] = int64_t{1};
   if (scores->terms.size() == 2) attributes["by_key"] = int64_t{1};
+  graph.assumptions.push_back({graph.values[scores->bias].name, *scores->mask, 0});
+  for (const DistanceTerm& term : scores->terms)
+    graph.assumptions.push_back(
+        {graph.values[term.index].name, Assumption::Kind::kDistances, match.constant(term.table)->shape[0]});
   become(*joined, "qdqbert.Attention", std::move(inputs), std::move(attributes));
 }
 
@@ -232,7 +242,7 @@ void fuse_attention(Graph& graph) {
   const Probes probes = probe(graph);
   const Match match(graph);
   for (Node& node : graph.nodes)
-    if (node.op == "Softmax" && is_over_keys(node)) fuse(match, probes, Node(node));
+    if (node.op == "Softmax" && is_over_keys(node)) fuse(graph, match, probes, Node(node));
   remove_unused(graph);
 }
 

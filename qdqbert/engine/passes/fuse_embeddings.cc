@@ -11,6 +11,7 @@ namespace {
 struct Tables {
   ValueId words = kNoValue, types = kNoValue, positions = kNoValue;
   ValueId ids = kNoValue, type_ids = kNoValue;
+  std::vector<Assumption> assumptions;
 };
 
 bool is_table(const Match& match, ValueId id) {
@@ -37,8 +38,14 @@ class Search {
     const Node* gather = match_.producer(id, {"Gather"});
     if (!gather || gather->integer("axis", 0) != 0 || !is_table(match_, gather->inputs[0])) return false;
     const ValueId table = gather->inputs[0], index = gather->inputs[1];
-    if (is_positions(probes_, index)) return take(tables.positions, table);
-    if (all_zero(index)) return take(tables.types, table);
+    if (in_both(probes_, [&](const Probe& run) { return is_positions(run, index); })) {
+      assume(tables, index, Assumption::Kind::kPositions, rows_of(table));
+      return take(tables.positions, table);
+    }
+    if (in_both(probes_, [&](const Probe& run) { return is_zeros(run, index); })) {
+      assume(tables, index, Assumption::Kind::kZeros, 0);
+      return take(tables.types, table);
+    }
     const ValueId input = input_behind(match_, index);
     const std::string& name = graph_.values[input].name;
     if (std::find(graph_.inputs.begin(), graph_.inputs.end(), input) != graph_.inputs.end()) {
@@ -56,28 +63,23 @@ class Search {
     return true;
   }
 
-  bool all_zero(ValueId id) const {
-    for (const Probe& run : probes_.runs) {
-      const auto& contents = run.facts[id].contents;
-      if (!contents || contents->dtype == DType::kF32) return false;
-      for (const int64_t value : to_int64(contents->view()))
-        if (value != 0) return false;
-    }
-    return true;
+  int64_t rows_of(ValueId table) const { return match_.constant(table)->shape[0]; }
+
+  void assume(Tables& tables, ValueId id, Assumption::Kind kind, int64_t rows) const {
+    tables.assumptions.push_back({graph_.values[id].name, kind, rows});
   }
 
   /// Rows 0 to S of the position table.
   bool take_leading_rows(const Node& slice, Tables& tables) const {
     if (!is_table(match_, slice.inputs[0]) || slice.inputs.size() < 3) return false;
-    for (const Probe& run : probes_.runs) {
-      const auto& shape = run.facts[slice.outputs[0]].shape;
-      const auto& start = run.facts[slice.inputs[1]].contents;
-      if (!shape || !start || (*shape)[0] != run.length ||
-          (*shape)[1] != graph_.values[slice.inputs[0]].constant->shape[1])
-        return false;
-      for (const int64_t value : to_int64(start->view()))
-        if (value != 0) return false;
-    }
+    const Shape& table = match_.constant(slice.inputs[0])->shape;
+    const bool leading = in_both(probes_, [&](const Probe& run) {
+      return is_zeros(run, slice.inputs[1]) &&
+             run.facts[slice.outputs[0]].shape == Shape{run.length, table[1]};
+    });
+    if (!leading) return false;
+    assume(tables, slice.inputs[1], Assumption::Kind::kZeros, 0);
+    assume(tables, slice.outputs[0], Assumption::Kind::kLeadingRows, table[0]);
     return take(tables.positions, slice.inputs[0]);
   }
 
@@ -100,6 +102,7 @@ void fuse_embeddings(Graph& graph) {
     if (tables.words == kNoValue) continue;
     become(node, "qdqbert.Embeddings",
            {tables.ids, tables.type_ids, tables.words, tables.types, tables.positions}, {});
+    graph.assumptions.insert(graph.assumptions.end(), tables.assumptions.begin(), tables.assumptions.end());
     break;
   }
   remove_unused(graph);

@@ -58,7 +58,8 @@ void fuse_residual_norm(Graph& graph);
 /// that is asked for, callers may say.
 void mark_wanted_rows(Graph& graph);
 
-/// All of the above.
-void run_passes(Graph& graph);
+/// All of the above. Gives back the graph as it was before anything was taken from probes: what
+/// graph.assumptions speak of.
+Graph run_passes(Graph& graph);
 
 }  // namespace qdqbert::engine

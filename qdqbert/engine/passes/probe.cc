@@ -1,6 +1,7 @@
 #include "qdqbert/engine/passes/probe.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/passes/shape_rules.h"
@@ -10,24 +11,15 @@ namespace qdqbert::engine {
 
 namespace {
 
-/// Contents beyond this are no shapes, positions or masks of a probe.
-constexpr int64_t kFollowedElements = 4096;
-/// What computing one of them may take; a hostile file could ask for any amount.
-constexpr int64_t kFollowedBytes = 1 << 20;
-/// Second axis of multiple-choice inputs.
-constexpr int64_t kChoices = 2;
-
 class Run {
  public:
-  Run(const Graph& graph, int64_t batch, int64_t length) : graph_(graph) {
-    run_.batch = batch;
-    run_.length = length;
-    run_.sources = length + 4;
+  Run(const Graph& graph, Probe question, const Following& following)
+      : graph_(graph), following_(following), run_(std::move(question)) {
     run_.facts.resize(graph.values.size());
     for (ValueId id = 0; id < graph.values.size(); ++id)
       if (const auto& constant = graph.values[id].constant) {
         run_.facts[id].shape = constant->shape;
-        if (constant->count() <= kFollowedElements) run_.facts[id].contents = *constant;
+        if (constant->count() <= following_.elements || wants(id)) run_.facts[id].contents = *constant;
       }
     for (const ValueId id : graph.inputs) set_input(id);
     for (const Node& node : graph.nodes) visit(node);
@@ -35,17 +27,17 @@ class Run {
   Probe take() { return std::move(run_); }
 
  private:
+  bool wants(ValueId id) const { return following_.wanted && (*following_.wanted)[id]; }
+
   void set_input(ValueId id) {
     const Value& input = graph_.values[id];
     if (input.name.starts_with("encoder_")) return set_source(id);
     const size_t rank = input.shape ? input.shape->size() : 2;
     if (rank != 2 && rank != 3) return;
-    if (rank == 3) run_.batch = run_.batch / kChoices * kChoices;
     Fact& fact = run_.facts[id];
-    fact.shape =
-        rank == 2 ? Shape{run_.batch, run_.length} : Shape{run_.batch / kChoices, kChoices, run_.length};
+    fact.shape = rank == 2 ? Shape{run_.batch, run_.length}
+                           : Shape{run_.batch / run_.choices, run_.choices, run_.length};
     if (input.name.find("mask") == std::string::npos) return;
-    run_.mask = mask_of(run_.length);
     fact.contents = whole_numbers(input.dtype.value_or(DType::kI64), *fact.shape, run_.mask);
   }
 
@@ -58,26 +50,23 @@ class Run {
       fact.shape = Shape{run_.batch, run_.sources, input.shape->back()};
     if (rank != 2 || input.name.find("mask") == std::string::npos) return;
     fact.shape = Shape{run_.batch, run_.sources};
-    run_.source_mask = mask_of(run_.sources);
     fact.contents = whole_numbers(input.dtype.value_or(DType::kI64), *fact.shape, run_.source_mask);
   }
 
-  /// The last text is full, each one before it a position shorter.
-  std::vector<int64_t> mask_of(int64_t length) const {
-    std::vector<int64_t> mask(static_cast<size_t>(run_.batch * length), 1);
-    for (int64_t b = 0; b < run_.batch; ++b)
-      for (int64_t s = length - (run_.batch - 1 - b); s < length; ++s)
-        mask[static_cast<size_t>(b * length + s)] = 0;
-    return mask;
-  }
-
   void visit(const Node& node) {
-    if (follow(node)) return;
     std::vector<const Fact*> inputs;
     for (const ValueId id : node.inputs) inputs.push_back(id == kNoValue ? nullptr : &run_.facts[id]);
     const std::vector<std::optional<Shape>> shapes = output_shapes(node, inputs);
+    if (!is_large(node, shapes) && follow(node)) return;
     for (size_t i = 0; i < node.outputs.size() && i < shapes.size(); ++i)
       if (node.outputs[i] != kNoValue) run_.facts[node.outputs[i]].shape = shapes[i];
+  }
+
+  /// Whether the contents would not be kept.
+  bool is_large(const Node& node, const std::vector<std::optional<Shape>>& shapes) const {
+    for (const ValueId id : node.outputs)
+      if (id != kNoValue && wants(id)) return false;
+    return !shapes.empty() && shapes[0] && element_count(*shapes[0]) > following_.elements;
   }
 
   /// Computes the node when all that it reads is known and small.
@@ -103,7 +92,7 @@ class Run {
     if (!reference::unsupported(node).empty()) return false;
     std::vector<Tensor> outputs;
     try {
-      outputs = reference::evaluate(node, inputs, {.largest_tensor = kFollowedBytes});
+      outputs = reference::evaluate(node, inputs, {.largest_tensor = following_.bytes});
     } catch (const InputError&) {
       return false;  // says so again, and to the user, when the node runs
     }
@@ -111,81 +100,105 @@ class Run {
       if (node.outputs[i] == kNoValue) continue;
       Fact& fact = run_.facts[node.outputs[i]];
       fact.shape = outputs[i].shape;
-      if (outputs[i].count() <= kFollowedElements) fact.contents = outputs[i];
+      if (outputs[i].count() <= following_.elements || wants(node.outputs[i])) fact.contents = outputs[i];
     }
     return true;
   }
 
   const Graph& graph_;
+  const Following& following_;
   Probe run_;
 };
+
+/// The last text is full, each one before it a position shorter.
+std::vector<int64_t> stairs(int64_t batch, int64_t length) {
+  std::vector<int64_t> mask(static_cast<size_t>(batch * length), 1);
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t s = length - (batch - 1 - b); s < length; ++s) mask[static_cast<size_t>(b * length + s)] = 0;
+  return mask;
+}
+
+Probe question(int64_t batch, int64_t length, int64_t choices) {
+  Probe asked;
+  asked.batch = batch;
+  asked.length = length;
+  asked.choices = choices;
+  asked.sources = length + 4;
+  asked.mask = stairs(batch, length);
+  asked.source_mask = stairs(batch, asked.sources);
+  return asked;
+}
 
 }  // namespace
 
 Probes probe(const Graph& graph) {
-  return {{Run(graph, 2, 5).take(), Run(graph, 4, 7).take()}};
+  return {{Run(graph, question(2, 5, 2), {}).take(), Run(graph, question(6, 7, 3), {}).take()}};
 }
 
-namespace {
+Probe probe(const Graph& graph, Probe question, const Following& following) {
+  return Run(graph, std::move(question), following).take();
+}
 
-/// Whether the bias keeps in one run what the kind says.
-bool removes(const Probe& run, const Tensor& bias, MaskKind kind) {
-  const std::vector<int64_t>& mask = kind == MaskKind::kSources ? run.source_mask : run.mask;
-  const int64_t keys = kind == MaskKind::kSources ? run.sources : run.length;
-  const Shape& shape = bias.shape;
-  if (mask.empty() || shape[3] != keys) return false;
-  if (shape[2] != run.length && (shape[2] != 1 || kind == MaskKind::kCausal)) return false;
-  const std::span<const float> values = bias.as<float>();
+bool removes(const Probe& run, ValueId id, Assumption::Kind kind, bool all_queries) {
+  const auto& bias = run.facts[id].contents;
+  if (!bias || bias->dtype != DType::kF32 || bias->shape.size() != 4) return false;
+  const bool sources = kind == Assumption::Kind::kSources, causal = kind == Assumption::Kind::kCausal;
+  const std::vector<int64_t>& mask = sources ? run.source_mask : run.mask;
+  const int64_t keys = sources ? run.sources : run.length, rows = bias->shape[2];
+  if (bias->shape[0] != run.batch || bias->shape[1] != 1 || bias->shape[3] != keys || mask.empty())
+    return false;
+  if (rows != run.length && (rows != 1 || causal)) return false;
+  const float* row = bias->as<float>().data();
+  for (int64_t text = 0; text < run.batch; ++text)
+    for (int64_t query = 0; query < rows; ++query, row += keys) {
+      if (!all_queries && rows == run.length && run.mask[static_cast<size_t>(text * rows + query)] == 0) {
+        // A row of nothing but -inf would be NaN, which spreads to other tokens.
+        if (!std::any_of(row, row + keys, [](float value) { return value > -INFINITY && value < INFINITY; }))
+          return false;
+        continue;
+      }
+      for (int64_t key = 0; key < keys; ++key) {
+        const bool kept = mask[static_cast<size_t>(text * keys + key)] != 0 && (!causal || key <= query);
+        if (kept ? row[key] != 0 : !(row[key] <= -1000.0f)) return false;
+      }
+    }
+  return true;
+}
+
+std::optional<Assumption::Kind> mask_kind(const Probes& probes, ValueId id) {
+  for (const auto kind : {Assumption::Kind::kPadding, Assumption::Kind::kCausal, Assumption::Kind::kSources})
+    if (in_both(probes, [&](const Probe& run) { return removes(run, id, kind, false); })) return kind;
+  return std::nullopt;
+}
+
+bool is_distances(const Probe& run, ValueId id, int64_t positions) {
+  const auto& contents = run.facts[id].contents;
+  if (!contents || contents->shape != Shape{run.length, run.length} ||
+      (contents->dtype != DType::kI64 && contents->dtype != DType::kI32))
+    return false;
+  const std::vector<int64_t> values = to_int64(contents->view());
   for (size_t i = 0; i < values.size(); ++i) {
-    const int64_t key = static_cast<int64_t>(i) % keys, query = static_cast<int64_t>(i) / keys % shape[2],
-                  text = static_cast<int64_t>(i) / keys / shape[2];
-    const bool kept =
-        mask[static_cast<size_t>(text * keys + key)] != 0 && (kind != MaskKind::kCausal || key <= query);
-    if (kept ? values[i] != 0 : !(values[i] <= -1000.0f)) return false;
+    const int64_t query = static_cast<int64_t>(i) / run.length, key = static_cast<int64_t>(i) % run.length;
+    if (values[i] != query - key + positions - 1) return false;
   }
   return true;
 }
 
-}  // namespace
-
-MaskKind mask_kind(const Probes& probes, ValueId id) {
-  for (const MaskKind kind : {MaskKind::kPadding, MaskKind::kCausal, MaskKind::kSources}) {
-    bool holds = true;
-    for (const Probe& run : probes.runs) {
-      const auto& contents = run.facts[id].contents;
-      holds = holds && contents && contents->dtype == DType::kF32 && contents->shape.size() == 4 &&
-              contents->shape[0] == run.batch && contents->shape[1] == 1 && removes(run, *contents, kind);
-    }
-    if (holds) return kind;
-  }
-  return MaskKind::kNone;
-}
-
-bool is_distances(const Probes& probes, ValueId id, int64_t positions) {
-  for (const Probe& run : probes.runs) {
-    const auto& contents = run.facts[id].contents;
-    if (!contents || contents->shape != Shape{run.length, run.length} ||
-        (contents->dtype != DType::kI64 && contents->dtype != DType::kI32))
-      return false;
-    const std::vector<int64_t> values = to_int64(contents->view());
-    for (size_t i = 0; i < values.size(); ++i) {
-      const int64_t query = static_cast<int64_t>(i) / run.length, key = static_cast<int64_t>(i) % run.length;
-      if (values[i] != query - key + positions - 1) return false;
-    }
-  }
+bool is_positions(const Probe& run, ValueId id) {
+  const auto& contents = run.facts[id].contents;
+  if (!contents || (contents->dtype != DType::kI64 && contents->dtype != DType::kI32)) return false;
+  if (contents->shape.empty() || contents->shape.back() != run.length) return false;
+  const std::vector<int64_t> values = to_int64(contents->view());
+  for (size_t i = 0; i < values.size(); ++i)
+    if (values[i] != static_cast<int64_t>(i) % run.length) return false;
   return true;
 }
 
-bool is_positions(const Probes& probes, ValueId id) {
-  for (const Probe& run : probes.runs) {
-    const auto& contents = run.facts[id].contents;
-    if (!contents || (contents->dtype != DType::kI64 && contents->dtype != DType::kI32)) return false;
-    if (contents->shape.empty() || contents->shape.back() != run.length) return false;
-    const std::vector<int64_t> values = to_int64(contents->view());
-    for (size_t i = 0; i < values.size(); ++i)
-      if (values[i] != static_cast<int64_t>(i) % run.length) return false;
-  }
-  return true;
+bool is_zeros(const Probe& run, ValueId id) {
+  const auto& contents = run.facts[id].contents;
+  if (!contents || (contents->dtype != DType::kI64 && contents->dtype != DType::kI32)) return false;
+  const std::vector<int64_t> values = to_int64(contents->view());
+  return std::all_of(values.begin(), values.end(), [](int64_t value) { return value == 0; });
 }
 
 }  // namespace qdqbert::engine

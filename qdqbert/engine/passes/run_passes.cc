@@ -2,7 +2,7 @@
 
 namespace qdqbert::engine {
 
-void run_passes(Graph& graph) {
+Graph run_passes(Graph& graph) {
   widen_half(graph);
   remove_identities(graph);
   fold_constants(graph);
@@ -12,11 +12,13 @@ void run_passes(Graph& graph) {
   fuse_layer_norm(graph);
   fuse_activations(graph);
   fuse_linears(graph);
+  Graph before = graph;
   resolve_reshapes(graph);
   fuse_attention(graph);
   fuse_embeddings(graph);
   fuse_residual_norm(graph);
   mark_wanted_rows(graph);
+  return before;
 }
 
 }  // namespace qdqbert::engine

@@ -33,6 +33,15 @@ int32_t token_type(const Plan& plan, std::span<const Integer> given, size_t at) 
   return checked_id("token_type_ids", static_cast<int64_t>(given[at]), plan.token_types);
 }
 
+bool is_kept(int64_t mask) {
+  if (mask != 0 && mask != 1)
+    fail(
+        "[session] attention_mask holds {}; open the session with a general "
+        "mask for other than 0 and 1",
+        mask);
+  return mask == 1;
+}
+
 void check_position(const Plan& plan, size_t position) {
   if (position >= plan.positions)
     fail("[session] a text has {} tokens, the model has {} positions", position + 1, plan.positions);
@@ -112,6 +121,34 @@ void pack_sources(const Plan& plan, const PackedTexts& texts, PackedBatch& packe
 }  // namespace
 
 template <class Integer>
+void check_values(const Plan& plan, const PaddedBatch<Integer>& batch) {
+  for (size_t b = 0; b < batch.batch; ++b) {
+    bool any = false;
+    for (size_t at = b * batch.length; at < (b + 1) * batch.length; ++at) {
+      if (!batch.attention_mask.empty() && !is_kept(static_cast<int64_t>(batch.attention_mask[at]))) continue;
+      any = true;
+      checked_id("input_ids", static_cast<int64_t>(batch.input_ids[at]), plan.vocabulary);
+      token_type(plan, batch.token_type_ids, at);
+    }
+    if (!any) fail("[session] text {} has no token that attention_mask keeps", b);
+  }
+}
+
+void check_offsets(const PackedTexts& texts) {
+  if (texts.offsets.size() < 2) fail("[session] the batch is empty");
+  if (texts.offsets.front() != 0 || texts.offsets.back() != texts.input_ids.size())
+    fail("[session] offsets go from {} to {}, there are {} tokens", texts.offsets.front(),
+         texts.offsets.back(), texts.input_ids.size());
+  if (!texts.token_type_ids.empty() && texts.token_type_ids.size() != texts.input_ids.size())
+    fail("[session] {} token types for {} tokens", texts.token_type_ids.size(), texts.input_ids.size());
+  for (size_t b = 0; b + 1 < texts.offsets.size(); ++b) {
+    const size_t begin = texts.offsets[b], end = texts.offsets[b + 1];
+    if (end <= begin || end > texts.input_ids.size())
+      fail("[session] text {} goes from token {} to {} of {}", b, begin, end, texts.input_ids.size());
+  }
+}
+
+template <class Integer>
 PackedBatch pack_batch(const Plan& plan, const PaddedBatch<Integer>& batch) {
   PackedBatch packed;
   for (size_t b = 0; b < batch.batch; ++b) {
@@ -119,13 +156,7 @@ PackedBatch pack_batch(const Plan& plan, const PaddedBatch<Integer>& batch) {
     for (size_t s = 0; s < batch.length; ++s) {
       const size_t at = b * batch.length + s;
       if (!batch.attention_mask.empty()) {
-        const auto kept = static_cast<int64_t>(batch.attention_mask[at]);
-        if (kept != 0 && kept != 1)
-          fail(
-              "[session] attention_mask holds {}; open the session with a general "
-              "mask for other than 0 and 1",
-              kept);
-        if (kept == 0) continue;
+        if (!is_kept(static_cast<int64_t>(batch.attention_mask[at]))) continue;
       }
       check_position(plan, s);
       packed.input_ids.push_back(
@@ -145,19 +176,11 @@ PackedBatch pack_batch(const Plan& plan, const PaddedBatch<Integer>& batch) {
 }
 
 PackedBatch pack_batch(const Plan& plan, const PackedTexts& texts, std::span<TextCache* const> caches) {
-  if (texts.offsets.size() < 2) fail("[session] the batch is empty");
-  if (texts.offsets.front() != 0 || texts.offsets.back() != texts.input_ids.size())
-    fail("[session] offsets go from {} to {}, there are {} tokens", texts.offsets.front(),
-         texts.offsets.back(), texts.input_ids.size());
-  if (!texts.token_type_ids.empty() && texts.token_type_ids.size() != texts.input_ids.size())
-    fail("[session] {} token types for {} tokens", texts.token_type_ids.size(), texts.input_ids.size());
   check_caches(plan, caches, texts.offsets.size() - 1);
   PackedBatch packed;
   for (size_t b = 0; b + 1 < texts.offsets.size(); ++b) {
     const size_t begin = texts.offsets[b], end = texts.offsets[b + 1];
     const size_t before = caches.empty() ? 0 : caches[b]->tokens();
-    if (end <= begin || end > texts.input_ids.size())
-      fail("[session] text {} goes from token {} to {} of {}", b, begin, end, texts.input_ids.size());
     check_position(plan, before + end - begin - 1);
     for (size_t t = begin; t < end; ++t) {
       packed.input_ids.push_back(checked_id("input_ids", texts.input_ids[t], plan.vocabulary));
@@ -178,6 +201,8 @@ PackedBatch pack_batch(const Plan& plan, const PackedTexts& texts, std::span<Tex
   return packed;
 }
 
+template void check_values(const Plan& plan, const PaddedBatch<int64_t>& batch);
+template void check_values(const Plan& plan, const PaddedBatch<int32_t>& batch);
 template PackedBatch pack_batch(const Plan& plan, const PaddedBatch<int64_t>& batch);
 template PackedBatch pack_batch(const Plan& plan, const PaddedBatch<int32_t>& batch);
 
