@@ -20,7 +20,7 @@ namespace {
 using qdqbert::testing::defined_floats;
 using qdqbert::testing::RecordedBits;
 
-constexpr const char* kDigest = "682f72ddf58d2398f0a02b01fc90e75bcc60b4be8e73579d5fb216c0e85eceeb";
+constexpr const char* kDigest = "0d5c86f5d48e6c29636c65b184494d98644f5210e87e1a695da005f764189b1a";
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr size_t kRows = 3, kN = 80;
 

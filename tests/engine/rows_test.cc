@@ -181,6 +181,33 @@ TEST_P(RowsTest, ActivationsHaveTheBitsOfTheReference) {
   }
 }
 
+/// Of both signs, and with a payload that could be taken for an exponent.
+TEST_P(RowsTest, NaNGoesThroughToFloats) {
+  for (const uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00155u, 0xffc001ffu}) {
+    const auto nan = std::bit_cast<float>(bits);
+    for (const Activation activation : kActivations)
+      for (const float clip : {std::numeric_limits<float>::infinity(), 6.0f}) {
+        SCOPED_TRACE(::testing::Message() << static_cast<int>(activation) << " " << bits << " " << clip);
+        std::vector<float> x(35, 0.5f), y(x.size());
+        x[3] = x[34] = nan;
+        kernels_.activate(activation, x.data(), x.size(), y.data());
+        for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), std::isnan(x[i])) << i;
+        for (const size_t columns : {16, 64}) {
+          std::vector<int32_t> acc(8 * columns, 3);
+          std::vector<float> scale(columns, 0.125f), bias(columns, 0.25f), out(acc.size());
+          bias[5] = nan;
+          kernels_.requantize({acc.data(), columns, 8, columns, scale.data(), bias.data(), activation, clip,
+                               nullptr, nullptr, 0, 0, out.data(), columns});
+          for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isnan(out[i]), i % columns == 5) << i;
+        }
+      }
+    std::vector<float> x(35, -1.0f), y(x.size());
+    x[7] = x[33] = nan;
+    kernels_.exp_nonpositive(x.data(), x.size(), y.data());
+    for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), std::isnan(x[i])) << i;
+  }
+}
+
 TEST_P(RowsTest, RequantizeHasTheBitsOfTheReference) {
   constexpr size_t kRows = 3, kN = 80;
   const auto acc = ints(kRows * kN, 2000000);

@@ -4,6 +4,8 @@
 // vocabulary, with fused multiply-adds only where written and reductions in one order: lane j adds elements
 // j, j+16, j+32, ...; then the lanes are folded 8, 4, 2, 1. So all ISAs give the same bits.
 //
+// NaN goes through everything that is written as floats.
+//
 // Rounding to codes: q = clamp(rne(y * inverse), -128, 127) with inverse = 1.0f / scale, ties to even; NaN
 // becomes -128. Codes are stored XOR `flip`: 0 for signed bytes, 0x80 for kernels that read A as unsigned.
 #pragma once
