@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/check_finite.h"
 
 #include "cli/answer_text.h"
 #include "cli/output_check.h"
@@ -238,8 +239,10 @@ LineCounts answer_raw_lines(LineReader& reader, const engine::Session& session,
       batch.token_type_ids = request.token_type_ids;
       batch.choices = session.by_choices() ? 1 : 0;
       Json answer = {{"id", id}, {"outputs", Json::object()}};
-      for (const engine::Output& output : session.run(batch))
+      for (const engine::Output& output : session.run(batch)) {
+        engine::check_finite(output.values, "the model", output.name);
         answer["outputs"][output.name] = {{"shape", output.shape}, {"values", output.values}};
+      }
       sink(dump_json(answer, kLine));
       ++counts.answered;
     } catch (const InputError& error) {

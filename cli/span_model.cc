@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/check_finite.h"
 
 namespace qdqbert::cli {
 
@@ -105,6 +106,7 @@ std::vector<RowLogits> SpanModel::split(std::vector<engine::Output> outputs, std
         fail("[model] {}: output {} has shape {}, too small for {} texts", name_, outputs[output].name,
              to_string(outputs[output].shape), rows.size());
       const auto begin = values.begin() + static_cast<std::ptrdiff_t>(from);
+      engine::check_finite(std::span(values).subspan(from, length), name_, outputs[output].name);
       return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(length));
     };
     logits[r] = {cut(start_), cut(end_)};

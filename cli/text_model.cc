@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/check_finite.h"
 
 #include "cli/span_model.h"
 
@@ -127,6 +128,7 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
       const auto begin = output.values.begin() + static_cast<std::ptrdiff_t>(first * columns);
       outputs[b].values.insert(outputs[b].values.end(), begin,
                                begin + static_cast<std::ptrdiff_t>(count * columns));
+      engine::check_finite({&*begin, count * columns}, name_, output.name);
       outputs[b].rows += count;
     };
     outputs[b].columns = columns;

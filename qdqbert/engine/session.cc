@@ -8,6 +8,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/parallel.h"
+#include "qdqbert/engine/check_finite.h"
 #include "qdqbert/engine/check_operands.h"
 #include "qdqbert/engine/check_quantization.h"
 #include "qdqbert/engine/fallback.h"
@@ -124,6 +125,7 @@ void Session::State::load(const fs::path& model) {
   Graph graph = import_onnx(model_file(model));
   check_operands(graph);
   check_quantization(graph);
+  check_finite(graph);
   forget_cache(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   const GraphIndex index(graph);

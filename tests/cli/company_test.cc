@@ -11,6 +11,7 @@
 #include "cli/text_model.h"
 #include "tests/engine/graph_edit.h"
 #include "tests/onnx/random_bert.h"
+#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::cli {
@@ -89,6 +90,26 @@ TEST(Company, WindowsWithoutAMaskAreAnsweredAsAlone) {
     EXPECT_EQ(together[r].start, alone[0].start) << "window " << r;
     EXPECT_EQ(padded[r].end, alone[0].end) << "window " << r;
   }
+}
+
+/// Weights that are finite, and so large that sums are not.
+TEST(Company, ResultsThatAreNoNumbersAreRefused) {
+  const ScratchDirectory scratch;
+  RandomBertOptions options;
+  options.head = onnx::GraphHead::kQuestionAnswering;
+  options.quantized = false;
+  RandomBert bert(options);
+  OwnedTensor& head = bert.weights.at("qa_outputs.weight");
+  auto* values = reinterpret_cast<float*>(head.data.data());
+  for (size_t i = 0; i < head.data.size() / sizeof(float); ++i) values[i] = 3e38f;
+  onnx::write_model(onnx::build_bert_graph(bert.source()), scratch / "model.onnx");
+  const engine::Session session(scratch / "model.onnx");
+  const tasks::SquadFeatures features = two_windows();
+  const FeatureRow row{&features, 0};
+  const std::string text = testing::refusal([&] { SpanModel(session, "test").run({&row, 1}); });
+  EXPECT_NE(text.find("output"), std::string::npos) << text;
+  EXPECT_NE(testing::refusal([&] { SpanModel(session, "test").run_padded({&row, 1}, 20); }), "");
+  EXPECT_NE(testing::refusal([&] { TextModel(session, "test", session.output_names()[0], false, 100); }), "");
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Files as other tools write them, in a session: against the same file in reference operators.
+#include <cmath>
 #include <filesystem>
 
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include "tests/engine/compare_unpacked.h"
 #include "tests/engine/graph_edit.h"
 #include "tests/onnx/random_bert.h"
+#include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::engine {
@@ -121,6 +123,47 @@ TEST_F(ForeignFiles, NormsOverMoreThanColumnsRunUnpacked) {
   const Both both(write(model));
   EXPECT_FALSE(both.session.packed());
   EXPECT_LE(largest_difference(both, Request(2, 9)), kOrderOfSums);
+}
+
+/// A tensor of the file as floats that can be written to.
+float* elements(GraphEdit& edit, onnx::Model& model, const std::string& part, std::string& name) {
+  for (auto& tensor : *edit.graph().mutable_initializer()) {
+    if (tensor.name().find(part) == std::string::npos) continue;
+    name = tensor.name();
+    if (const auto outside = model.outside_elements(name); !outside.empty())
+      return reinterpret_cast<float*>(const_cast<std::byte*>(outside.data()));
+    return reinterpret_cast<float*>(tensor.mutable_raw_data()->data());
+  }
+  throw std::runtime_error("no " + part);
+}
+
+TEST_F(ForeignFiles, WeightsThatAreNoNumbersAreRefusedByName) {
+  for (const char* part : {"query.weight", "word_embeddings", "LayerNorm.bias", "output.dense.bias"})
+    for (const float wrong : {NAN, INFINITY, -INFINITY}) {
+      onnx::Model model = float_model();
+      GraphEdit edit(model);
+      std::string name;
+      elements(edit, model, part, name)[3] = wrong;
+      for (const bool general : {false, true}) {
+        const std::string text = testing::refusal([&] {
+          SessionOptions options;
+          options.general_mask = general;
+          const Session session(write(model), options);
+        });
+        EXPECT_NE(text.find(name), std::string::npos) << part << ": " << text;
+      }
+    }
+}
+
+TEST_F(ForeignFiles, MasksMayHoldInfinity) {
+  onnx::Model model = float_model();
+  GraphEdit edit(model);
+  const std::string wide = edit.before(
+      "Cast", {edit.before("Unsqueeze", {"attention_mask", edit.integers({1, 2})})}, {{"to", {9}}});
+  edit.redirect(edit.mask_bias(), edit.before("Where", {wide, edit.number(0), edit.number(-INFINITY)}));
+  const Both both(write(model));
+  EXPECT_TRUE(both.session.packed());
+  EXPECT_LE(largest_difference(both, Request(2, 9).pad(3)), kOrderOfSums);
 }
 
 }  // namespace
