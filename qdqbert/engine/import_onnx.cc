@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Bytes = std::span<const std::byte>;
 
-constexpr int64_t kOldestOpset = 11, kNewestOpset = 23;
+constexpr int64_t kOldestOpset = 11, kNewestOpset = 26;
 /// Far more than any BERT has; keeps a hostile file from filling memory with empty nodes and values.
 constexpr size_t kMostNodes = size_t{1} << 20, kMostValues = size_t{1} << 20;
 

@@ -106,6 +106,52 @@ SHAPES = [((), ()), ((3,), (3,)), ((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (4,)), ((2
           ((2, 1, 4), (5, 1)), ((2, 0, 3), (1, 3)), ((4, 1, 1, 6), (4, 1, 6, 6)), ((), (2, 2))]
 
 
+def found_in_foreign_graphs():
+    """Operators that other exporters write around an encoder."""
+    for axes in ([1], [-1], [0, 2], []):
+        attributes = {"axes": axes} if axes else {}
+        for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMin", "ReduceProd"):
+            case(op, [floats(2, 3, 4)], opset=13, **attributes)
+            case(op, [floats(2, 3, 4, dtype=F16, low=0.5)], opset=13, keepdims=0, **attributes)
+        for op in ("ReduceLogSum", "ReduceLogSumExp"):
+            case(op, [floats(2, 3, 4, low=0.1)], opset=13, **attributes)
+    for op in ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMin", "ReduceProd", "ReduceLogSumExp"):
+        case(op, [floats(2, 3, 4), np.array([1], I64)], opset=18)
+        case(op, [ints(2, 3, low=-3, high=3), np.array([1], I64)], opset=18) if op in ("ReduceMin", "ReduceProd") else None
+    for op in ("Sin", "Cos", "Tan", "Floor", "Ceil", "Round", "Sign"):
+        case(op, [floats(3, 5)], opset=13)
+    case("Round", [np.array([0.5, 1.5, 2.5, -0.5, -1.5], F32)])
+    case("Sign", [ints(4, 5)])
+    for op in ("ArgMax", "ArgMin"):
+        for axis in (0, 1, -1):
+            for keep in (0, 1):
+                case(op, [ints(3, 4, 5, dtype=I32, low=0, high=3)], axis=axis, keepdims=keep)
+                case(op, [ints(3, 4, 5, low=0, high=3).astype(F32)], axis=axis, keepdims=keep, select_last_index=1)
+    for axis in (0, 1, -1):
+        for largest in (0, 1):
+            case("TopK", [floats(4, 5, 6), np.array([3], I64)], outputs=2, axis=axis, largest=largest)
+    case("TopK", [ints(4, 9, low=0, high=3), np.array([9], I64)], outputs=2)
+    case("TopK", [floats(4, 2), np.array([3], I64)], outputs=2, refused=True)
+    case("Mod", [ints(4, 5), np.array([3, -3, 4, -5, 7], I64)])
+    case("Mod", [ints(4, 5, dtype=I32), np.array([3, -3, 4, -5, 7], I32)], fmod=1)
+    case("Mod", [floats(4, 5), np.array([1.5, -1.5, 2, 0.3, 7], F32)], fmod=1)
+    case("GatherND", [floats(2, 3, 4), ints(5, 2, low=-2, high=1)], opset=13)
+    case("GatherND", [floats(2, 3, 4), ints(2, 3, 1, low=0, high=2)], opset=13, batch_dims=1)
+    case("GatherND", [bools(6, 7), ints(2, 1, 5, 7, 2, low=0, high=5)], opset=13)
+    case("GatherND", [floats(2, 3), ints(4, 2, low=3, high=5)], opset=13, refused=True)
+    pads = np.array([0, 1, 2, 1, 0, 3], I64)
+    for mode in ("constant", "edge"):
+        case("Pad", [floats(2, 3, 4), pads], opset=13, mode=mode)
+    case("Pad", [floats(2, 3, 4), np.array([1, 2, 1, 0], I64), np.array(2.5, F32), np.array([-1, 1], I64)], opset=18)
+    case("Pad", [floats(3, 4), np.array([1, 2, 1, 1], I64)], opset=13, mode="reflect")
+    case("Pad", [ints(3, 4), np.array([-1, 0, 0, -2], I64)], opset=13)
+    for upper in (0, 1):
+        for k in (-1, 0, 2):
+            case("Trilu", [floats(2, 4, 5), np.array(k, I64)], opset=14, upper=upper)
+    case("Trilu", [bools(4, 4)], opset=14, upper=0)
+    case("Sum", [floats(2, 3), floats(3), floats(2, 1)])
+
+
 def elementwise():
     for a, b in SHAPES:
         for op in ("Add", "Sub", "Mul", "Div"):
@@ -426,7 +472,7 @@ def quantization():
              domain="com.microsoft", tolerance=2e-5)
 
 
-for family in (elementwise, shapes, movement, casts, products, rows, quantization):
+for family in (elementwise, shapes, movement, casts, products, rows, quantization, found_in_foreign_graphs):
     family()
 (directory / "cases.json").write_text(json.dumps({"cases": cases, "skipped": skipped}, indent=1))
 print(f"{len(cases)} models, {len(skipped)} that neither peer computes")

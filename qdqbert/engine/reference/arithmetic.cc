@@ -88,6 +88,29 @@ std::vector<Tensor> divide(const Call& call) {
   return binary<Quotient>(call);
 }
 
+/// The sign of the divisor for integers, of the dividend with fmod, which floats need.
+std::vector<Tensor> modulo(const Call& call) {
+  const Tensor &a = call.input(0), &b = call.input(1);
+  call.require_same_type(a, b);
+  const bool fmod = call.node.integer("fmod", 0) != 0;
+  Tensor out;
+  with_type(call, a.dtype, NumericTypes{}, [&]<class T>(Type<T>) {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (!fmod) call.refuse("floats need fmod = 1");
+      out = zip<T, T, T>(call, a, b, a.dtype, [](T x, T y) { return std::fmod(x, y); });
+    } else {
+      for (const T value : b.as<T>())
+        if (value == T{0}) call.refuse("an integer is divided by zero");
+      out = zip<T, T, T>(call, a, b, a.dtype, [fmod](T x, T y) {
+        if (y == static_cast<T>(-1)) return T{0};  // the quotient of the lowest value does not fit
+        const auto rest = static_cast<T>(x % y);
+        return !fmod && rest != T{0} && (rest < T{0}) != (y < T{0}) ? static_cast<T>(rest + y) : rest;
+      });
+    }
+  });
+  return {out};
+}
+
 double power(double base, double exponent) {
   // Squares are what LayerNormalization is written with; the product is exact before it is rounded.
   return exponent == 2 ? base * base : std::pow(base, exponent);
@@ -120,7 +143,9 @@ std::span<const Operator> arithmetic_operators() {
       {.name = "Sub", .function = binary<Minus>, .inputs = 2},
       {.name = "Mul", .function = binary<Times>, .inputs = 2},
       {.name = "Div", .function = divide, .inputs = 2},
+      {.name = "Mod", .function = modulo, .inputs = 2},
       {.name = "Pow", .function = pow, .inputs = 2},
+      {.name = "Sum", .function = variadic<Plus>},
       {.name = "Min", .function = variadic<Smaller>},
       {.name = "Max", .function = variadic<Larger>},
   };

@@ -93,6 +93,8 @@ std::span<const Operator> activation_operators();
 std::span<const Operator> shape_operators();
 std::span<const Operator> movement_operators();
 std::span<const Operator> gather_operators();
+std::span<const Operator> search_operators();
+std::span<const Operator> pad_operators();
 std::span<const Operator> generator_operators();
 std::span<const Operator> matmul_operators();
 std::span<const Operator> einsum_operators();

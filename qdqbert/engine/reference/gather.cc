@@ -1,4 +1,4 @@
-// Gather and GatherElements.
+// Gather, GatherElements and GatherND.
 #include <cstring>
 
 #include "qdqbert/engine/reference/strided.h"
@@ -70,11 +70,50 @@ std::vector<Tensor> gather_elements(const Call& call) {
   return {out.tensor};
 }
 
+/// The last axis of the indices goes along the axes behind `batch_dims`.
+std::vector<Tensor> gather_nd(const Call& call) {
+  const Tensor &x = call.input(0), &indices = call.input(1);
+  const auto rank = static_cast<int64_t>(x.shape.size()), given = static_cast<int64_t>(indices.shape.size());
+  const int64_t batch = call.node.integer("batch_dims", 0);
+  if (given < 1 || batch < 0 || batch >= std::min(rank, given))
+    call.refuse("{} batch dimensions of {} and {}", batch, to_string(x.shape), to_string(indices.shape));
+  const int64_t depth = indices.shape.back();
+  if (depth < 1 || depth > rank - batch ||
+      !std::equal(x.shape.begin(), x.shape.begin() + batch, indices.shape.begin()))
+    call.refuse("indices of {} do not fit {}", to_string(indices.shape), to_string(x.shape));
+  if (indices.dtype != DType::kI64 && indices.dtype != DType::kI32)
+    call.refuse("indices must be I64 or I32, not {}", name_of(indices.dtype));
+  Shape shape(indices.shape.begin(), indices.shape.end() - 1);
+  shape.insert(shape.end(), x.shape.begin() + batch + depth, x.shape.end());
+  WritableTensor out = call.allocate(x.dtype, shape);
+  if (out.tensor.bytes.empty()) return {out.tensor};
+  const int64_t block = call.count({x.shape.begin() + batch + depth, x.shape.end()});
+  const size_t bytes = static_cast<size_t>(block) * size_of(x.dtype);
+  const int64_t batches = call.count({x.shape.begin(), x.shape.begin() + batch});
+  const int64_t slab = call.count({x.shape.begin() + batch, x.shape.end()});
+  const std::vector<int64_t> all = to_int64(indices.view());
+  const int64_t tuples = static_cast<int64_t>(all.size()) / depth, each = tuples / batches;
+  for (int64_t i = 0; i < tuples; ++i) {
+    int64_t at = 0;
+    for (int64_t d = 0; d < depth; ++d) {
+      const int64_t size = x.shape[static_cast<size_t>(batch + d)],
+                    index = all[static_cast<size_t>(i * depth + d)];
+      if (index < -size || index >= size)
+        call.refuse("index {} does not fit a dimension of size {}", index, size);
+      at = at * size + (index < 0 ? index + size : index);
+    }
+    std::memcpy(out.data + static_cast<size_t>(i) * bytes,
+                x.bytes.data() + static_cast<size_t>(i / each * slab + at * block) * size_of(x.dtype), bytes);
+  }
+  return {out.tensor};
+}
+
 }  // namespace
 
 std::span<const Operator> gather_operators() {
   static const Operator rows[] = {
       {.name = "Gather", .function = gather, .half = Half::kAsIs, .inputs = 2},
+      {.name = "GatherND", .function = gather_nd, .half = Half::kAsIs, .inputs = 2},
       {.name = "GatherElements", .function = gather_elements, .half = Half::kAsIs, .inputs = 2},
   };
   return rows;

@@ -11,17 +11,17 @@ namespace qdqbert::engine::reference {
 namespace {
 
 /// Versions of the standard domain whose meaning the functions know.
-constexpr int64_t kFirstOpset = 11, kLastOpset = 23;
+constexpr int64_t kFirstOpset = 11, kLastOpset = 26;
 
 const std::unordered_map<std::string_view, const Operator*>& table() {
   static const auto all = [] {
     std::unordered_map<std::string_view, const Operator*> rows;
     for (const auto family :
          {arithmetic_operators(), comparison_operators(), unary_operators(), activation_operators(),
-          shape_operators(), movement_operators(), gather_operators(), generator_operators(),
-          matmul_operators(), einsum_operators(), reduction_operators(), normalization_operators(),
-          quantization_operators(), integer_matmul_operators(), quantized_elementwise_operators(),
-          cast_operators()})
+          shape_operators(), movement_operators(), gather_operators(), search_operators(), pad_operators(),
+          generator_operators(), matmul_operators(), einsum_operators(), reduction_operators(),
+          normalization_operators(), quantization_operators(), integer_matmul_operators(),
+          quantized_elementwise_operators(), cast_operators()})
       for (const Operator& row : family) rows.emplace(row.name, &row);
     return rows;
   }();

@@ -1,4 +1,4 @@
-// ReduceMean ReduceSum ReduceMax.
+// ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp.
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -63,6 +63,13 @@ template <class T>
 using Sum = typename std::conditional_t<std::is_floating_point_v<T>, std::type_identity<double>,
                                         std::make_unsigned<T>>::type;
 
+template <class T, class Part>
+Sum<T> sum_of(const T* values, int64_t count, const Part& part) {
+  Sum<T> sum{0};
+  for (int64_t i = 0; i < count; ++i) sum += part(static_cast<Sum<T>>(values[i]));
+  return sum;
+}
+
 template <class T>
 Sum<T> sum_of(const T* values, int64_t count) {
   Sum<T> sum{0};
@@ -86,6 +93,67 @@ std::vector<Tensor> mean(const Call& call) {
   });
 }
 
+std::vector<Tensor> sum_of_squares(const Call& call) {
+  return reduce(call, ArithmeticTypes{}, []<class T>(const T* values, int64_t count) {
+    return static_cast<T>(sum_of(values, count, [](auto x) { return x * x; }));
+  });
+}
+
+/// Of integers as of the doubles that they are.
+std::vector<Tensor> euclidean(const Call& call) {
+  return reduce(call, ArithmeticTypes{}, []<class T>(const T* values, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i)
+      sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    return static_cast<T>(std::sqrt(sum));
+  });
+}
+
+std::vector<Tensor> absolute(const Call& call) {
+  return reduce(call, ArithmeticTypes{}, []<class T>(const T* values, int64_t count) {
+    return static_cast<T>(sum_of(values, count, [](auto x) {
+      if constexpr (std::is_floating_point_v<decltype(x)>)
+        return std::fabs(x);
+      else
+        return static_cast<T>(x) < T{0} ? decltype(x){0} - x : x;
+    }));
+  });
+}
+
+std::vector<Tensor> product(const Call& call) {
+  return reduce(call, ArithmeticTypes{}, []<class T>(const T* values, int64_t count) {
+    Sum<T> all{1};
+    for (int64_t i = 0; i < count; ++i) all *= static_cast<Sum<T>>(values[i]);
+    return static_cast<T>(all);
+  });
+}
+
+std::vector<Tensor> logarithm_of_sum(const Call& call) {
+  return reduce(call, FloatTypes{}, []<class T>(const T* values, int64_t count) {
+    return static_cast<T>(std::log(sum_of(values, count)));
+  });
+}
+
+std::vector<Tensor> logarithm_of_exponentials(const Call& call) {
+  return reduce(call, FloatTypes{}, []<class T>(const T* values, int64_t count) {
+    double top = -std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < count; ++i)
+      if (values[i] > top || values[i] != values[i]) top = static_cast<double>(values[i]);
+    if (std::isinf(top)) return static_cast<T>(top);
+    return static_cast<T>(top +
+                          std::log(sum_of(values, count, [top](double x) { return std::exp(x - top); })));
+  });
+}
+
+std::vector<Tensor> minimum(const Call& call) {
+  return reduce(call, NumericTypes{}, []<class T>(const T* values, int64_t count) {
+    T best = std::is_floating_point_v<T> ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
+    for (int64_t i = 0; i < count; ++i)
+      if (values[i] < best || values[i] != values[i]) best = values[i];
+    return best;
+  });
+}
+
 std::vector<Tensor> maximum(const Call& call) {
   return reduce(call, NumericTypes{}, []<class T>(const T* values, int64_t count) {
     T best =
@@ -103,6 +171,13 @@ std::span<const Operator> reduction_operators() {
       {.name = "ReduceMean", .function = mean},
       {.name = "ReduceSum", .function = sum},
       {.name = "ReduceMax", .function = maximum},
+      {.name = "ReduceMin", .function = minimum},
+      {.name = "ReduceProd", .function = product},
+      {.name = "ReduceL1", .function = absolute},
+      {.name = "ReduceL2", .function = euclidean},
+      {.name = "ReduceSumSquare", .function = sum_of_squares},
+      {.name = "ReduceLogSum", .function = logarithm_of_sum},
+      {.name = "ReduceLogSumExp", .function = logarithm_of_exponentials},
   };
   return rows;
 }

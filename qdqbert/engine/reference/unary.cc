@@ -1,4 +1,5 @@
-// Functions of one element: Sqrt Erf Exp Log Tanh Sigmoid Softplus Relu LeakyRelu Neg Abs Reciprocal Clip.
+// Functions of one element: Sqrt Erf Exp Log Tanh Sin Cos Tan Floor Ceil Round Sigmoid Softplus Relu LeakyRelu Neg Abs Sign
+// Reciprocal Clip.
 // Transcendental functions are taken in double and rounded once.
 #include <cmath>
 #include <limits>
@@ -35,6 +36,24 @@ double logarithm(double x) {
 double hyperbolic_tangent(double x) {
   return std::tanh(x);
 }
+double sine(double x) {
+  return std::sin(x);
+}
+double cosine(double x) {
+  return std::cos(x);
+}
+double tangent(double x) {
+  return std::tan(x);
+}
+double downwards(double x) {
+  return std::floor(x);
+}
+double upwards(double x) {
+  return std::ceil(x);
+}
+double to_even(double x) {
+  return std::nearbyint(x);
+}
 double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
@@ -66,6 +85,12 @@ struct Absolute {
       return std::fabs(x);
     else
       return x < T{0} ? Negative{}(x) : x;
+  }
+};
+struct Sign {
+  template <class T>
+  T operator()(T x) const {
+    return x > T{0} ? T{1} : x < T{0} ? static_cast<T>(-1) : x;
   }
 };
 struct Rectified {
@@ -128,6 +153,13 @@ std::span<const Operator> unary_operators() {
       {.name = "LeakyRelu", .function = leaky_relu},
       {.name = "Relu", .function = numeric<Rectified>},
       {.name = "Neg", .function = numeric<Negative>},
+      {.name = "Sin", .function = in_double<sine>},
+      {.name = "Cos", .function = in_double<cosine>},
+      {.name = "Tan", .function = in_double<tangent>},
+      {.name = "Floor", .function = in_double<downwards>},
+      {.name = "Ceil", .function = in_double<upwards>},
+      {.name = "Round", .function = in_double<to_even>},
+      {.name = "Sign", .function = numeric<Sign>},
       {.name = "Abs", .function = numeric<Absolute>},
       {.name = "Reciprocal", .function = reciprocal},
       {.name = "Clip", .function = clip},
