@@ -12,13 +12,14 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/engine/kernels/peak.h"
+#include "qdqbert/pipeline/model_files.h"
+#include "qdqbert/pipeline/span_model.h"
 
 #include "cli/bench_load.h"
 #include "cli/bench_options.h"
 #include "cli/latency.h"
 #include "cli/memory_use.h"
 #include "cli/plan_report.h"
-#include "cli/span_model.h"
 #include "cli/table.h"
 #include "cli/terminal.h"
 
@@ -76,7 +77,7 @@ class Bench {
 
   void run() {
     const auto start = Clock::now();
-    const std::filesystem::path file = find_onnx_file(o_.model);
+    const std::filesystem::path file = pipeline::find_onnx_file(o_.model);
     if (o_.like_ort_script) fmt::print("Create inference session...\n");
     session_.emplace(file, o_.engine.options());
     load_ms_ = 1e3 * seconds_since(start);
@@ -110,7 +111,8 @@ class Bench {
         o_.lengths == "mixed" ? mixed_lengths(longest) : read_lengths(o_.lengths, longest);
     std::vector<std::vector<size_t>> groups;
     if (o_.tokens_per_batch) {
-      groups = batches_by_tokens(lengths, static_cast<size_t>(*o_.tokens_per_batch), !session_->packed());
+      groups = pipeline::batches_by_tokens(lengths, static_cast<size_t>(*o_.tokens_per_batch),
+                                           !session_->packed());
     } else {
       for (size_t i = 0; i < lengths.size(); ++i) {
         if (i % batch == 0) groups.emplace_back();

@@ -1,7 +1,6 @@
-// What the verbs of the engine have in common: flags of a session, and where a model's files lie.
+// What the verbs of the engine have in common: flags of a session, and what they say of models.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -24,14 +23,8 @@ struct EngineFlags {
   engine::SessionOptions options() const;
 };
 
-/// The ONNX file that MODEL stands for: the file itself, or model.onnx of a directory or of a model in the
-/// Hugging Face cache. Throws InputError that says where it was looked for.
-std::filesystem::path find_onnx_file(const std::string& model);
-
-/// The tokenizer in `tokenizer` if given, else beside the ONNX file. Throws InputError, naming the flag, when
-/// there is none, and when it has more tokens than the model has embeddings.
-text::Tokenizer find_tokenizer(const std::filesystem::path& onnx_file, const std::string& tokenizer,
-                               const engine::Session& session);
+/// How a user of the command names a tokenizer, for pipeline::find_tokenizer().
+inline constexpr const char* kTokenizerRemedy = "say where: --tokenizer DIR";
 
 /// `wanted` tokens, or less where tokenizer or model end before; says so when the user `asked` for that many.
 int64_t bounded_length(int64_t wanted, const text::Tokenizer& tokenizer, const engine::Session& session,

@@ -8,11 +8,12 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/io/hub_cache.h"
+#include "qdqbert/pipeline/model_files.h"
+#include "qdqbert/pipeline/span_model.h"
 #include "qdqbert/tasks/squad_evaluation.h"
 
 #include "cli/engine_flags.h"
 #include "cli/latency.h"
-#include "cli/span_model.h"
 #include "cli/terminal.h"
 
 namespace qdqbert::cli {
@@ -103,14 +104,15 @@ class Evaluation {
 
   void run() {
     ensure_writable_directory(o_.output_dir);
-    const fs::path onnx_file = find_onnx_file(o_.onnx_model_path), data = data_file();
+    const fs::path onnx_file = pipeline::find_onnx_file(o_.onnx_model_path), data = data_file();
     if (o_.fp16)
       log_info("{}", o_.int8 ? "--fp16 beside --int8 has no effect: what is not quantized runs in FP32"
                              : "--fp16 runs matrix multiplications in BF16 on this processor");
     std::optional<engine::Session> session;
     timed("load", [&] { session.emplace(onnx_file, o_.engine.options()); });
-    const SpanModel model(*session, onnx_file.string());
-    const text::Tokenizer tokenizer = find_tokenizer(onnx_file, o_.tokenizer_name, *session);
+    const pipeline::SpanModel model(*session, onnx_file.string());
+    const text::Tokenizer tokenizer =
+        pipeline::find_tokenizer(onnx_file, o_.tokenizer_name, *session, kTokenizerRemedy);
     o_.max_seq_length = bounded_length(o_.max_seq_length, tokenizer, *session, true);
     if (tokenizer.options().padding_side == text::Side::kLeft)
       log_warning("the tokenizer pads on the left; rows are padded on the right here");
@@ -180,16 +182,17 @@ class Evaluation {
   }
 
   /// In order, each row padded to the full length, as the original's engine of fixed shape has it.
-  void answer(const SpanModel& model) {
+  void answer(const pipeline::SpanModel& model) {
     const ProgressSink progress = progress_.sink();
     const auto batch = static_cast<size_t>(o_.batch_size);
     logits_.begin.assign(1, 0);
     for (size_t first = 0; first < features_->size(); first += batch) {
-      std::vector<FeatureRow> rows;
+      std::vector<pipeline::FeatureRow> rows;
       for (size_t f = first; f < std::min(features_->size(), first + batch); ++f)
         rows.push_back({&*features_, f});
       double seconds = 0;
-      for (const RowLogits& row : model.run_padded(rows, static_cast<size_t>(o_.max_seq_length), &seconds)) {
+      for (const pipeline::RowLogits& row :
+           model.run_padded(rows, static_cast<size_t>(o_.max_seq_length), &seconds)) {
         logits_.start.insert(logits_.start.end(), row.start.begin(), row.start.end());
         logits_.end.insert(logits_.end.end(), row.end.begin(), row.end.end());
         logits_.begin.push_back(logits_.start.size());

@@ -9,6 +9,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/hub_cache.h"
+#include "qdqbert/pipeline/model_files.h"
 
 #include "cli/arguments.h"
 #include "cli/engine_flags.h"
@@ -38,7 +39,7 @@ int run_inspect(const Arguments& arguments) {
   engine.add_to(parser, true, false);
   if (!parser.parse(arguments)) return 0;
   if (plan || graph) {
-    const engine::Session session(find_onnx_file(model), engine.options());
+    const engine::Session session(pipeline::find_onnx_file(model), engine.options());
     if (plan) fmt::print("{}", describe_plan(session));
     if (graph) fmt::print("{}{}", plan ? "\n" : "", session.fused_graph());
     if (json) {

@@ -8,11 +8,12 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/utf8.h"
+#include "qdqbert/pipeline/answerer.h"
+#include "qdqbert/pipeline/model_facts.h"
+#include "qdqbert/pipeline/model_files.h"
+#include "qdqbert/pipeline/question_answerer.h"
 
 #include "cli/answer_text.h"
-#include "cli/answerer.h"
-#include "cli/model_facts.h"
-#include "cli/output_check.h"
 #include "cli/predict_lines.h"
 #include "cli/predict_options.h"
 #include "cli/terminal.h"
@@ -28,22 +29,22 @@ class Prediction {
   explicit Prediction(PredictOptions options) : o_(std::move(options)) {}
 
   int run() {
-    file_ = find_onnx_file(o_.model);
-    timed("load", [&] { session_.emplace(file_, o_.engine.options()); });
-    if (!o_.raw) prepare();
+    file_ = pipeline::find_onnx_file(o_.model);
+    std::optional<engine::Session> opened;
+    timed("load", [&] { opened.emplace(file_, o_.engine.options()); });
+    report_["isa"] = name_of(opened->isa());
+    report_["threads"] = opened->threads();
+    report_["packed"] = opened->packed();
     int code = 0;
-    if (o_.text) {
-      answer_one_text();
-    } else if (o_.question) {
-      answer_one();
-    } else if (o_.squad) {
-      answer_file();
+    if (o_.raw) {
+      code = answer_standard_input([&](LineReader& reader, const TextSink& sink) {
+        return answer_raw_lines(
+            reader, *opened, [&] { progress_.check(); }, sink);
+      });
     } else {
-      code = answer_standard_input();
+      prepare(std::move(*opened));
+      code = answer();
     }
-    report_["isa"] = name_of(session_->isa());
-    report_["threads"] = session_->threads();
-    report_["packed"] = session_->packed();
     report_["seconds"] = seconds_;
     if (o_.json) write_file(*o_.json, dump_json(report_) + "\n");
     return code;
@@ -58,46 +59,65 @@ class Prediction {
   }
   double seconds_of(const char* phase) const { return seconds_.at(phase).get<double>(); }
 
-  void prepare() {
-    tokenizer_ = find_tokenizer(file_, o_.tokenizer, *session_);
-    o_.max_seq_length = bounded_length(o_.max_seq_length, *tokenizer_, *session_, o_.length_given);
-    const ModelFacts facts = read_model_facts(file_);
-    const PredictTask task = task_for(facts);
-    report_["task"] = name_of(task);
-    if (task != PredictTask::kQuestions) return prepare_texts(task, facts);
-    if (o_.text) fail<UsageError>("[predict] {} answers questions: --question and --context", file_.string());
-    tasks::FeatureOptions features;
-    features.max_length = static_cast<int>(o_.max_seq_length);
-    features.stride = static_cast<int>(o_.doc_stride.value_or(o_.max_seq_length / 3));
-    features.pad_to_max_length = false;
-    features.labels = false;
-    answerer_.emplace(*session_, file_.string(), *tokenizer_, features, o_.answers,
-                      static_cast<size_t>(o_.tokens_per_batch));
+  void prepare(engine::Session session) {
+    text::Tokenizer tokenizer = pipeline::find_tokenizer(file_, o_.tokenizer, session, kTokenizerRemedy);
+    const int64_t longest = bounded_length(o_.max_seq_length, tokenizer, session, o_.length_given);
+    pipeline::ModelFacts facts = pipeline::read_model_facts(file_);
+    facts.task = task_ = task_for(facts, session);  // what the user says goes before what the model says
+    report_["task"] = name_of(task_);
+    if (task_ == pipeline::TaskKind::kQuestions && o_.text)
+      fail<UsageError>("[predict] {} answers questions: --question and --context", file_.string());
+    if (task_ != pipeline::TaskKind::kQuestions && (o_.question || o_.squad))
+      fail<UsageError>("[predict] --{} goes with --task qa, the task is {}",
+                       o_.question ? "question" : "squad", name_of(task_));
+    pipeline_.emplace(
+        file_.string(), std::move(session), std::move(tokenizer), std::move(facts),
+        pipeline::PipelineOptions{.session = {},
+                                  .tokenizer = {},
+                                  .max_length = static_cast<size_t>(longest),
+                                  .tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch)});
   }
 
-  PredictTask task_for(const ModelFacts& facts) const {
+  pipeline::TaskKind task_for(const pipeline::ModelFacts& facts, const engine::Session& session) const {
     if (o_.task != "auto") return predict_task_named(o_.task);
-    if (o_.question || o_.squad) return PredictTask::kQuestions;
+    if (o_.question || o_.squad) return pipeline::TaskKind::kQuestions;
     if (facts.task) return *facts.task;
-    if (const auto suggested = task_of_outputs(*session_)) return *suggested;
-    if (!o_.text) return PredictTask::kQuestions;  // and its own words where the outputs do not fit
+    if (const auto suggested = pipeline::task_of_outputs(session)) return *suggested;
+    if (!o_.text) return pipeline::TaskKind::kQuestions;  // and its own words where the outputs do not fit
     fail("[predict] there is no config.json beside {} that names its task; say it: --task", file_.string());
   }
 
-  void prepare_texts(PredictTask task, const ModelFacts& facts) {
-    if (o_.question || o_.squad)
-      fail<UsageError>("[predict] --{} goes with --task qa, the task is {}",
-                       o_.question ? "question" : "squad", name_of(task));
+  int answer() {
+    if (o_.text) {
+      answer_one_text();
+    } else if (o_.question) {
+      answer_one();
+    } else if (o_.squad) {
+      answer_file();
+    } else {
+      return answer_lines_of_requests();
+    }
+    return 0;
+  }
+
+  pipeline::QuestionOptions question_options() const {
+    pipeline::QuestionOptions options;
+    if (o_.doc_stride) options.stride = static_cast<size_t>(*o_.doc_stride);
+    options.answers = o_.answers;
+    return options;
+  }
+
+  std::unique_ptr<Predictor> predictor() const {
     PredictorOptions options;
-    options.max_length = static_cast<int>(o_.max_seq_length);
     options.top_k = o_.top_k;
     options.threshold = o_.threshold;
     options.normalize = o_.normalize;
     options.first_token = o_.pooling == "first";
     options.generation = o_.generation;
     options.use_cache = o_.use_cache;
-    options.tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch);
-    task_ = make_predictor(task, *session_, file_.string(), *tokenizer_, facts, options);
+    options.questions = question_options();
+    options.n_best = o_.n_best;
+    return make_predictor(task_, *pipeline_, options);
   }
 
   void answer_one_text() {
@@ -109,20 +129,15 @@ class Prediction {
     check("text", request.text);
     if (request.pair) check("text_pair", *request.pair);
     for (const std::string& choice : request.choices) check("choices", choice);
+    const std::unique_ptr<Predictor> task = predictor();
     Json answer;
     timed("answer", [&] {
-      const TaskTexts encoded = task_->encode(request);
-      std::vector<const text::Encoding*> texts;
-      for (const text::Encoding& text : encoded.texts) texts.push_back(&text);
-      const std::vector<TextOutput> outputs = task_->run(texts, [&] { progress_.check(); });
-      require_numbers(outputs);
-      answer = task_->answer(request, encoded.texts, outputs);
-      if (encoded.truncated) {
-        answer["truncated"] = true;
-        log_warning("the text was cut at {} tokens", o_.max_seq_length);
-      }
+      const std::unique_ptr<const Predictor::Prepared> prepared = task->prepare(request);
+      const Predictor::Prepared* one = prepared.get();
+      answer = std::move(task->answer({&one, 1}, watched())[0]);
     });
-    fmt::print("{}", task_->describe(answer));
+    if (answer.contains("truncated")) log_warning("the text was cut at {} tokens", pipeline_->max_length());
+    fmt::print("{}", task->describe(answer));
     report_.update(answer);
   }
 
@@ -130,22 +145,24 @@ class Prediction {
     for (const auto& [flag, text] : {std::pair("question", *o_.question), std::pair("context", *o_.context)})
       if (const size_t bad = find_invalid_utf8(text); bad != std::string_view::npos)
         fail("[predict] --{} is not valid UTF-8 at byte {}", flag, bad + 1);
-    const std::vector<tasks::SquadExample> examples = {
-        example_of("of the command line", *o_.question, *o_.context)};
-    std::optional<tasks::SquadFeatures> features;
-    std::vector<tasks::ExampleAnswer> answers;
+    const pipeline::QuestionAnswerer answerer(*pipeline_, question_options());
+    size_t windows = 0;
+    pipeline::Answer answer;
     timed("answer", [&] {
-      features = answerer_->features_of(examples);
-      answers = answerer_->choose(examples, *features, answerer_->logits_of(rows_of(*features), look()));
+      const pipeline::PreparedQuestion prepared =
+          answerer.prepare({*o_.question, *o_.context, "of the command line"});
+      const pipeline::PreparedQuestion* one = &prepared;
+      windows = prepared.features.size();
+      answer = std::move(answerer.answer_together({&one, 1}, watched())[0]);
     });
-    report_ = answer_json(answers[0], o_.answers, o_.n_best);
+    report_.update(answer_json(answer, o_.n_best));
     const auto place = [](const Json& answer) {
       return fmt::format("score {:.4f}, characters {} to {}", answer.at("score").get<double>(),
                          answer.at("start").get<int64_t>(), answer.at("end").get<int64_t>());
     };
     fmt::print("{}\n  {}; {} window{} in {:.1f} ms on {}\n", report_.at("answer").get<std::string>(),
-               place(report_), features->size(), features->size() == 1 ? "" : "s", 1e3 * seconds_of("answer"),
-               machine_text(*session_));
+               place(report_), windows, windows == 1 ? "" : "s", 1e3 * seconds_of("answer"),
+               machine_text(pipeline_->session()));
     if (!report_.contains("n_best")) return;
     for (const Json& candidate : report_.at("n_best"))
       fmt::print("  {}: {}\n", place(candidate), candidate.at("answer").get<std::string>());
@@ -158,12 +175,15 @@ class Prediction {
     read.offsets = tasks::OffsetCheck::kIgnore;
     const std::vector<tasks::SquadExample> examples = tasks::read_squad(*o_.squad, read);
     std::optional<tasks::SquadFeatures> features;
-    std::vector<RowLogits> logits;
+    std::vector<pipeline::RowLogits> logits;
     std::vector<tasks::ExampleAnswer> answers;
+    const engine::Session& session = pipeline_->session();
+    const pipeline::Answerer answerer(*pipeline_, question_options());
     timed("features",
-          [&] { features = answerer_->features_of(examples, session_->threads(), progress_.sink()); });
-    timed("answer", [&] { logits = answerer_->logits_of(rows_of(*features), progress_.sink()); });
-    timed("choose", [&] { answers = answerer_->choose(examples, *features, logits); });
+          [&] { features = answerer.features_of(examples, session.threads(), progress_.sink()); });
+    timed("answer",
+          [&] { logits = answerer.logits_of(pipeline::rows_of(*features), {.progress = progress_.sink()}); });
+    timed("choose", [&] { answers = answerer.choose(examples, *features, logits); });
     constexpr JsonStyle kFile{4, false, true, true};  // as the original writes them
     if (o_.n_best_output)
       write_file(*o_.n_best_output, dump_json(tasks::n_best_json(examples, answers), kFile));
@@ -171,13 +191,31 @@ class Prediction {
     output.commit();
     log_info("{} questions in {} windows: {:.2f} s, {:.1f} windows a second on {}; answers in {}",
              examples.size(), features->size(), seconds_of("answer"),
-             static_cast<double>(features->size()) / seconds_of("answer"), machine_text(*session_),
-             *o_.output);
+             static_cast<double>(features->size()) / seconds_of("answer"), machine_text(session), *o_.output);
     report_["questions"] = examples.size();
     report_["windows"] = features->size();
   }
 
-  int answer_standard_input() {
+  int answer_lines_of_requests() {
+    const std::unique_ptr<Predictor> task = predictor();
+    const bool questions = task_ == pipeline::TaskKind::kQuestions;
+    const auto read = [&](const LineReader::Line& line, size_t longest, Json& id) {
+      if (!questions) return parse_text(line, longest, id).request;
+      QuestionRequest request = parse_question(line, longest, id);
+      return TextRequest{std::move(request.question),
+                         std::move(request.context),
+                         {},
+                         fmt::format("of line {}", line.number)};
+    };
+    return answer_standard_input([&](LineReader& reader, const TextSink& sink) {
+      return answer_lines(
+          reader, *task, read, pipeline_->tokens_per_batch(), watched(), [&] { progress_.check(); }, sink);
+    });
+  }
+
+  /// `answer` reads requests and writes answers.
+  template <class Answer>
+  int answer_standard_input(const Answer& answer) {
     std::optional<AtomicFile> output;
     if (o_.output) output.emplace(*o_.output);
     const TextSink sink = [&](const std::string& text) {
@@ -191,12 +229,7 @@ class Prediction {
     if (::isatty(STDIN_FILENO) == 1) log_info("reading JSON lines from the terminal; Ctrl-D ends");
     LineReader reader(STDIN_FILENO);
     LineCounts counts;
-    timed("answer", [&] {
-      const auto look = [&] { progress_.check(); };
-      counts = o_.raw  ? answer_raw_lines(reader, *session_, look, sink)
-               : task_ ? answer_text_lines(reader, *task_, o_, look, sink)
-                       : answer_lines(reader, *answerer_, o_, look, sink);
-    });
+    timed("answer", [&] { counts = answer(reader, sink); });
     if (output) output->commit();
     report_["answered"] = counts.answered;
     report_["refused"] = counts.refused;
@@ -207,17 +240,16 @@ class Prediction {
     return 2;
   }
 
-  ProgressSink look() {
-    return [this](auto&&...) { progress_.check(); };
+  /// Ends runs after Ctrl-C.
+  pipeline::RunControl watched() {
+    return {.progress = [this](auto&&...) { progress_.check(); }};
   }
 
   PredictOptions o_;
   TerminalProgress progress_;
   fs::path file_;
-  std::optional<engine::Session> session_;
-  std::optional<text::Tokenizer> tokenizer_;
-  std::optional<Answerer> answerer_;  ///< of questions
-  std::unique_ptr<Predictor> task_;   ///< of everything else
+  pipeline::TaskKind task_ = pipeline::TaskKind::kQuestions;
+  std::optional<pipeline::Pipeline> pipeline_;
   Json report_ = Json::object(), seconds_ = Json::object();
 };
 

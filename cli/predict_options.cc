@@ -1,10 +1,22 @@
 #include "cli/predict_options.h"
 
-#include "qdqbert/base/error.h"
+#include <algorithm>
 
-#include "cli/model_facts.h"
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "qdqbert/base/error.h"
+#include "qdqbert/pipeline/model_facts.h"
 
 namespace qdqbert::cli {
+
+pipeline::TaskKind predict_task_named(std::string_view name) {
+  const std::vector<std::string>& names = pipeline::task_names();
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+    fail<UsageError>("[predict] --task {} is unknown; use {}", name, fmt::join(names, ", "));
+  return static_cast<pipeline::TaskKind>(found - names.begin());
+}
 
 std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   PredictOptions o;
@@ -26,7 +38,7 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
       "Places are counted in Unicode code points. A line that cannot be answered gets {\"id\", \"line\", \"error\"}; the\n"
       "exit code is 2 then. An answer to a text that was cut at --max_seq_length has \"truncated\": true.");
   parser.add_positional("MODEL", o.model, "an ONNX file, or a directory with model.onnx");
-  std::vector<std::string> tasks = predict_task_names();
+  std::vector<std::string> tasks = pipeline::task_names();
   tasks.insert(tasks.begin(), "auto");
   parser.add_choice("task", o.task, tasks,
                     "what the model does; auto: what `architectures` of config.json says");

@@ -2,8 +2,10 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "qdqbert/pipeline/model_facts.h"
 #include "qdqbert/tasks/squad_postprocess.h"
 #include "qdqbert/tasks/text_generation.h"
 
@@ -31,6 +33,9 @@ struct PredictOptions {
   tasks::AnswerOptions answers;
   EngineFlags engine;
 };
+
+/// Of a name as --task takes it. Throws UsageError for another name.
+pipeline::TaskKind predict_task_named(std::string_view name);
 
 /// nullopt after --help. Throws UsageError.
 std::optional<PredictOptions> parse_predict(const Arguments& arguments);

@@ -1,58 +1,52 @@
 #include "cli/predictor.h"
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
-
 #include <fmt/format.h>
 
 #include "qdqbert/base/error.h"
-#include "qdqbert/base/log.h"
-#include "qdqbert/base/utf8.h"
+#include "qdqbert/pipeline/chooser.h"
+#include "qdqbert/pipeline/classifier.h"
+#include "qdqbert/pipeline/embedder.h"
+#include "qdqbert/pipeline/generator.h"
+#include "qdqbert/pipeline/mask_filler.h"
+#include "qdqbert/pipeline/next_sentence.h"
+#include "qdqbert/pipeline/tagger.h"
+#include "qdqbert/pipeline/text_scores.h"
 
-#include "cli/continuation.h"
-#include "cli/entities.h"
-#include "cli/text_scores.h"
+#include "cli/answer_text.h"
 
 namespace qdqbert::cli {
 
 namespace {
 
-/// Tasks with one output of the model and a batch at a time.
-class ModelPredictor : public Predictor {
+/// A task of the library with its requests and answers in JSON's terms.
+template <class Task>
+class Over : public Predictor {
  public:
-  ModelPredictor(TextModel model, const text::Tokenizer& tokenizer, const PredictorOptions& options)
-      : model_(std::move(model)), tokenizer_(tokenizer), o_(options) {}
+  template <class... Options>
+  explicit Over(const Options&... options) : task_(options...) {}
 
-  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
-                              const std::function<void()>& look) const override {
-    return model_.run(texts, look);
+  std::unique_ptr<const Prepared> prepare(const TextRequest& request) const override {
+    return std::make_unique<Tokens>(request, task_.prepare(request_of(request)));
+  }
+
+  std::vector<Json> answer(std::span<const Prepared* const> prepared,
+                           const pipeline::RunControl& control) const override {
+    std::vector<const typename Task::PreparedType*> inner;
+    for (const Prepared* one : prepared) inner.push_back(&static_cast<const Tokens*>(one)->prepared);
+    const std::vector<typename Task::AnswerType> answers = task_.answer_together(inner, control);
+    std::vector<Json> list;
+    for (size_t i = 0; i < answers.size(); ++i) {
+      Json& json = list.emplace_back(json_of(static_cast<const Tokens*>(prepared[i])->request, answers[i]));
+      if constexpr (requires { answers[i].truncated; })
+        if (answers[i].truncated) json["truncated"] = true;
+    }
+    return list;
   }
 
  protected:
-  /// Adds one row for a text or pair, cut to the longest that the model takes.
-  void encode_one(const std::string& first, const std::optional<std::string>& second, TaskTexts& to) const {
-    if (first.empty() && !takes_empty_texts()) fail("the text is empty");
-    text::EncodeOptions options;
-    std::vector<std::string> pairs;
-    if (second) pairs.push_back(*second);
-    text::Encoding whole = std::move(text::encode(tokenizer_, {first}, pairs, options).features.at(0));
-    if (whole.ids.size() > static_cast<size_t>(o_.max_length)) {
-      options.truncation = text::Truncation::kLongestFirst;
-      options.max_length = o_.max_length;
-      whole = std::move(text::encode(tokenizer_, {first}, pairs, options).features.at(0));
-      to.truncated = true;
-    }
-    to.texts.push_back(std::move(whole));
-  }
-
-  virtual bool takes_empty_texts() const { return false; }
-
-  TaskTexts encode_one(const std::string& first, const std::optional<std::string>& second) const {
-    TaskTexts made;
-    encode_one(first, second, made);
-    return made;
-  }
+  /// Throws InputError for parts that do not go with the task.
+  virtual typename Task::RequestType request_of(const TextRequest& request) const = 0;
+  virtual Json json_of(const TextRequest& request, const typename Task::AnswerType& answer) const = 0;
 
   static void refuse_choices(const TextRequest& request) {
     if (!request.choices.empty()) fail("choices go with a multiple-choice model");
@@ -61,45 +55,46 @@ class ModelPredictor : public Predictor {
     if (request.pair) fail("a second text does not go with {}", task);
   }
 
-  TextModel model_;
-  const text::Tokenizer& tokenizer_;
-  PredictorOptions o_;
+ private:
+  struct Tokens : Prepared {
+    Tokens(TextRequest r, typename Task::PreparedType p) : request(std::move(r)), prepared(std::move(p)) {}
+    size_t tokens() const override {
+      if constexpr (requires { prepared.tokens(); })
+        return prepared.tokens();
+      else
+        return prepared.size();
+    }
+    TextRequest request;
+    typename Task::PreparedType prepared;
+  };
+
+  Task task_;
 };
 
-class Classify : public ModelPredictor {
+class Questions : public Over<pipeline::QuestionAnswerer> {
  public:
-  Classify(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
-           const PredictorOptions& options)
-      : ModelPredictor(std::move(model), tokenizer, options),
-        labels_(labels_for(facts, model_)),
-        kind_(facts.scores.value_or(labels_.size() == 1 ? ScoreKind::kRegression : ScoreKind::kSingleLabel)) {
+  Questions(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
+      : Over(pipeline, options.questions), n_best_(options.n_best) {}
+
+  std::string describe(const Json& answer) const override {
+    return answer.at("answer").get<std::string>() + "\n";
   }
 
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_choices(request);
-    return encode_one(request.text, request.pair);
+ private:
+  pipeline::Question request_of(const TextRequest& request) const override {
+    return {request.text, request.pair.value_or(""), request.name};
+  }
+  Json json_of(const TextRequest&, const pipeline::Answer& answer) const override {
+    return answer_json(answer, n_best_);
   }
 
-  Json answer(const TextRequest&, std::span<const text::Encoding>,
-              std::span<const TextOutput> outputs) const override {
-    const std::span<const float> logits = outputs[0].row(0);
-    if (kind_ == ScoreKind::kRegression) {
-      if (logits.size() == 1) return {{"value", double{logits[0]}}};
-      Json values = Json::object();
-      for (size_t i = 0; i < logits.size(); ++i) values[labels_[i]] = double{logits[i]};
-      return {{"values", values}};
-    }
-    const std::vector<double> scores = kind_ == ScoreKind::kMultiLabel ? sigmoids(logits) : softmax(logits);
-    const std::vector<size_t> order = best_first(scores, static_cast<size_t>(o_.top_k));
-    Json ranked = Json::array();
-    for (const size_t i : order) ranked.push_back({{"label", labels_[i]}, {"score", scores[i]}});
-    if (kind_ == ScoreKind::kSingleLabel)
-      return {{"label", labels_[order[0]]}, {"score", scores[order[0]]}, {"scores", ranked}};
-    Json chosen = Json::array();
-    for (const size_t i : best_first(scores, scores.size()))
-      if (scores[i] >= o_.threshold) chosen.push_back(labels_[i]);
-    return {{"labels", chosen}, {"scores", ranked}};
-  }
+  int64_t n_best_;
+};
+
+class Classify : public Over<pipeline::Classifier> {
+ public:
+  Classify(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
+      : Over(pipeline, pipeline::ClassifierOptions{static_cast<size_t>(options.top_k), options.threshold}) {}
 
   std::string describe(const Json& answer) const override {
     if (answer.contains("value")) return fmt::format("{:.6g}\n", answer.at("value").get<double>());
@@ -123,47 +118,32 @@ class Classify : public ModelPredictor {
   }
 
  private:
-  std::vector<std::string> labels_;
-  ScoreKind kind_;
+  pipeline::TextRequest request_of(const TextRequest& request) const override {
+    refuse_choices(request);
+    return {request.text, request.pair};
+  }
+
+  Json json_of(const TextRequest&, const pipeline::Classification& answer) const override {
+    if (answer.kind == pipeline::ScoreKind::kRegression) {
+      if (answer.scores.size() == 1) return {{"value", answer.scores[0].score}};
+      Json values = Json::object();
+      for (const pipeline::LabelScore& one : answer.scores) values[one.label] = one.score;
+      return {{"values", values}};
+    }
+    Json ranked = Json::array();
+    for (const pipeline::LabelScore& one : answer.scores)
+      ranked.push_back({{"label", one.label}, {"score", one.score}});
+    if (answer.kind == pipeline::ScoreKind::kSingleLabel)
+      return {{"label", answer.labels[0].label}, {"score", answer.labels[0].score}, {"scores", ranked}};
+    Json chosen = Json::array();
+    for (const pipeline::LabelScore& one : answer.labels) chosen.push_back(one.label);
+    return {{"labels", chosen}, {"scores", ranked}};
+  }
 };
 
-class Tag : public ModelPredictor {
+class Tag : public Over<pipeline::Tagger> {
  public:
-  Tag(TextModel model, const text::Tokenizer& tokenizer, const ModelFacts& facts,
-      const PredictorOptions& options)
-      : ModelPredictor(std::move(model), tokenizer, options), decoder_(labels_for(facts, model_)) {
-    if (decoder_.unnamed())
-      log_warning(
-          "the labels of {} are numbers without names, so no entities can be told; name them in id2label of "
-          "config.json beside it",
-          model_.name());
-  }
-
-  /// Long texts in windows that share half of their tokens, so that each token is seen with both sides.
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_choices(request);
-    refuse_pair(request, "tagging");
-    text::EncodeOptions options;
-    options.truncation = text::Truncation::kLongestFirst;
-    options.max_length = o_.max_length;
-    options.stride = (o_.max_length - 2) / 2;
-    options.return_overflow = true;
-    if (request.text.empty()) fail("the text is empty");
-    return {std::move(text::encode(tokenizer_, {request.text}, {}, options).features)};
-  }
-
-  Json answer(const TextRequest& request, std::span<const text::Encoding> texts,
-              std::span<const TextOutput> outputs) const override {
-    const CodePointIndex index(request.text);
-    Json list = Json::array();
-    for (const Entity& entity : find_entities(label_words(tokenizer_, texts, outputs), decoder_))
-      list.push_back({{"entity", entity.type},
-                      {"score", entity.score},
-                      {"start", entity.begin},
-                      {"end", entity.end},
-                      {"text", std::string(index.slice(entity.begin, entity.end))}});
-    return {{"entities", list}};
-  }
+  using Over::Over;
 
   std::string describe(const Json& answer) const override {
     std::string text;
@@ -176,33 +156,27 @@ class Tag : public ModelPredictor {
   }
 
  private:
-  tasks::EntityDecoder decoder_;
+  std::string request_of(const TextRequest& request) const override {
+    refuse_choices(request);
+    refuse_pair(request, "tagging");
+    return request.text;
+  }
+
+  Json json_of(const TextRequest&, const pipeline::Tagging& answer) const override {
+    Json list = Json::array();
+    for (const pipeline::TaggedEntity& entity : answer.entities)
+      list.push_back({{"entity", entity.type},
+                      {"score", entity.score},
+                      {"start", entity.place.begin},
+                      {"end", entity.place.end},
+                      {"text", entity.text}});
+    return {{"entities", list}};
+  }
 };
 
-class Choose : public ModelPredictor {
+class Choose : public Over<pipeline::Chooser> {
  public:
-  using ModelPredictor::ModelPredictor;
-
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_pair(request, "multiple choice");
-    if (request.choices.size() < 2)
-      fail("{} choice{} given, two at least are needed", request.choices.size(),
-           request.choices.size() == 1 ? " is" : "s are");
-    TaskTexts made;
-    for (const std::string& choice : request.choices) encode_one(request.text, choice, made);
-    return made;
-  }
-
-  Json answer(const TextRequest& request, std::span<const text::Encoding>,
-              std::span<const TextOutput> outputs) const override {
-    std::vector<float> logits;
-    for (const TextOutput& output : outputs) logits.push_back(output.values.at(0));
-    const std::vector<double> scores = softmax(logits);
-    Json ranked = Json::array();
-    for (const size_t i : best_first(scores, scores.size()))
-      ranked.push_back({{"choice", i}, {"text", request.choices[i]}, {"score", scores[i]}});
-    return {{"choice", ranked[0].at("choice")}, {"text", ranked[0].at("text")}, {"scores", ranked}};
-  }
+  using Over::Over;
 
   std::string describe(const Json& answer) const override {
     std::string text = answer.at("text").get<std::string>() + "\n";
@@ -211,47 +185,25 @@ class Choose : public ModelPredictor {
           fmt::format("  {:.4f} {}\n", item.at("score").get<double>(), item.at("text").get<std::string>());
     return text;
   }
+
+ private:
+  pipeline::ChoiceRequest request_of(const TextRequest& request) const override {
+    refuse_pair(request, "multiple choice");
+    return {request.text, request.choices};
+  }
+
+  Json json_of(const TextRequest& request, const pipeline::Choice& answer) const override {
+    Json ranked = Json::array();
+    for (const size_t i : pipeline::best_first(answer.scores, answer.scores.size()))
+      ranked.push_back({{"choice", i}, {"text", request.choices[i]}, {"score", answer.scores[i]}});
+    return {{"choice", answer.index}, {"text", request.choices[answer.index]}, {"scores", ranked}};
+  }
 };
 
-class FillMask : public ModelPredictor {
+class FillMask : public Over<pipeline::MaskFiller> {
  public:
-  using ModelPredictor::ModelPredictor;
-
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_choices(request);
-    TaskTexts made = encode_one(request.text, request.pair);
-    const std::vector<int32_t>& ids = made.texts[0].ids;
-    if (std::find(ids.begin(), ids.end(), tokenizer_.mask_id()) == ids.end())
-      fail("the first {} tokens of the text hold no {}, which says what to fill in", ids.size(),
-           tokenizer_.options().mask);
-    return made;
-  }
-
-  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
-                              const std::function<void()>& look) const override {
-    std::vector<std::vector<uint32_t>> masks;
-    for (const text::Encoding* text : texts) masks.push_back(masks_of(*text));
-    return model_.run_tokens(texts, masks, look);
-  }
-
-  Json answer(const TextRequest&, std::span<const text::Encoding> texts,
-              std::span<const TextOutput> outputs) const override {
-    Json masks = Json::array();
-    for (const uint32_t t : masks_of(texts[0])) {
-      const std::vector<double> scores = softmax(outputs[0].row(masks.size()));
-      Json fillers = Json::array();
-      for (const size_t id : best_first(scores, static_cast<size_t>(o_.top_k))) {
-        std::vector<int32_t> filled = texts[0].ids;
-        filled[t] = static_cast<int32_t>(id);
-        fillers.push_back({{"token", std::string(tokenizer_.vocabulary().token(static_cast<int64_t>(id)))},
-                           {"id", id},
-                           {"score", scores[id]},
-                           {"text", tokenizer_.decode(filled, true, true)}});
-      }
-      masks.push_back(std::move(fillers));
-    }
-    return {{"masks", masks}};
-  }
+  FillMask(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
+      : Over(pipeline, pipeline::MaskFillerOptions{static_cast<size_t>(options.top_k)}) {}
 
   std::string describe(const Json& answer) const override {
     std::string text;
@@ -265,90 +217,49 @@ class FillMask : public ModelPredictor {
   }
 
  private:
-  std::vector<uint32_t> masks_of(const text::Encoding& text) const {
-    std::vector<uint32_t> places;
-    for (size_t t = 0; t < text.ids.size(); ++t)
-      if (text.ids[t] == tokenizer_.mask_id()) places.push_back(static_cast<uint32_t>(t));
-    return places;
+  pipeline::TextRequest request_of(const TextRequest& request) const override {
+    refuse_choices(request);
+    return {request.text, request.pair};
+  }
+
+  Json json_of(const TextRequest&, const pipeline::FilledText& answer) const override {
+    Json masks = Json::array();
+    for (const std::vector<pipeline::Filler>& fillers : answer.masks) {
+      Json& list = masks.emplace_back(Json::array());
+      for (const pipeline::Filler& filler : fillers)
+        list.push_back(
+            {{"token", filler.token}, {"id", filler.id}, {"score", filler.score}, {"text", filler.text}});
+    }
+    return {{"masks", masks}};
   }
 };
 
-class NextSentence : public ModelPredictor {
+class NextSentence : public Over<pipeline::NextSentence> {
  public:
-  using ModelPredictor::ModelPredictor;
-
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_choices(request);
-    if (!request.pair) fail("a second text is needed, the one that may follow");
-    return encode_one(request.text, request.pair);
-  }
-
-  /// Label 0 of the pre-training task means that the second text does follow.
-  Json answer(const TextRequest&, std::span<const text::Encoding>,
-              std::span<const TextOutput> outputs) const override {
-    const std::vector<double> scores = softmax(outputs[0].row(0));
-    return {{"is_next", scores.at(0) >= scores.at(1)}, {"score", scores[0]}};
-  }
+  using Over::Over;
 
   std::string describe(const Json& answer) const override {
     return fmt::format("{}\n  score {:.4f}\n",
                        answer.at("is_next").get<bool>() ? "follows" : "does not follow",
                        answer.at("score").get<double>());
   }
+
+ private:
+  pipeline::SentencePair request_of(const TextRequest& request) const override {
+    refuse_choices(request);
+    if (!request.pair) fail("a second text is needed, the one that may follow");
+    return {request.text, *request.pair};
+  }
+
+  Json json_of(const TextRequest&, const pipeline::NextSentenceAnswer& answer) const override {
+    return {{"is_next", answer.is_next}, {"score", answer.score}};
+  }
 };
 
-class Generate : public Predictor {
+class Generate : public Over<pipeline::Generator> {
  public:
-  Generate(const engine::Session& session, size_t output, const text::Tokenizer& tokenizer,
-           const PredictorOptions& options)
-      : session_(session), output_(output), tokenizer_(tokenizer), o_(options) {
-    o_.generation.end_token = tokenizer.sep_id();
-  }
-
-  /// [CLS] and the text; the [SEP] that ends a text is for the model to say.
-  TaskTexts encode(const TextRequest& request) const override {
-    if (!request.choices.empty() || request.pair) fail("generation continues one text");
-    if (request.text.empty()) fail("the text is empty");
-    text::Encoding encoded;
-    encoded.ids = tokenizer_.tokenize(request.text).ids;
-    encoded.ids.insert(encoded.ids.begin(), tokenizer_.cls_id());
-    // The last token that is generated is not read any more.
-    const auto tokens = static_cast<int64_t>(encoded.ids.size()) + o_.generation.max_new_tokens - 1;
-    if (tokens > o_.max_length)
-      fail(
-          "{} tokens and {} new ones do not fit the {} that there is room for; "
-          "shorten the text or --max_new_tokens",
-          encoded.ids.size(), o_.generation.max_new_tokens, o_.max_length);
-    encoded.type_ids.assign(encoded.ids.size(), 0);
-    return {{std::move(encoded)}};
-  }
-
-  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
-                              const std::function<void()>& look) const override {
-    std::vector<TextOutput> outputs;
-    for (const text::Encoding* text : texts) {
-      const tasks::NextTokenLogits next = next_token_logits(session_, output_, o_.use_cache);
-      const std::vector<tasks::Generated> made = tasks::generate(
-          text->ids,
-          [&](const tasks::GenerationStep& step) {
-            look();
-            return next(step);
-          },
-          o_.generation);
-      outputs.push_back({0, 0, {}, made.at(0).tokens, made[0].score});
-    }
-    return outputs;
-  }
-
-  Json answer(const TextRequest&, std::span<const text::Encoding>,
-              std::span<const TextOutput> outputs) const override {
-    const std::vector<int32_t>& tokens = outputs[0].generated;
-    const bool ended = !tokens.empty() && tokens.back() == tokenizer_.sep_id();
-    return {{"text", tokenizer_.decode(tokens, true, true)},
-            {"tokens", tokens},
-            {"score", outputs[0].score},
-            {"finish", ended ? "end" : "length"}};
-  }
+  Generate(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
+      : Over(pipeline, pipeline::GeneratorOptions{options.generation, options.use_cache}) {}
 
   std::string describe(const Json& answer) const override {
     return fmt::format("{}\n  {} tokens, score {:.4f}\n", answer.at("text").get<std::string>(),
@@ -356,89 +267,64 @@ class Generate : public Predictor {
   }
 
  private:
-  const engine::Session& session_;
-  size_t output_;
-  const text::Tokenizer& tokenizer_;
-  PredictorOptions o_;
+  std::string request_of(const TextRequest& request) const override {
+    if (!request.choices.empty() || request.pair) fail("generation continues one text");
+    return request.text;
+  }
+
+  Json json_of(const TextRequest&, const pipeline::GeneratedText& answer) const override {
+    return {{"text", answer.text},
+            {"tokens", answer.tokens},
+            {"score", answer.score},
+            {"finish", answer.ended ? "end" : "length"}};
+  }
 };
 
-class Embed : public ModelPredictor {
+class Embed : public Over<pipeline::Embedder> {
  public:
-  using ModelPredictor::ModelPredictor;
-
-  TaskTexts encode(const TextRequest& request) const override {
-    refuse_choices(request);
-    return encode_one(request.text, request.pair);
-  }
-
-  Json answer(const TextRequest&, std::span<const text::Encoding>,
-              std::span<const TextOutput> outputs) const override {
-    const TextOutput& states = outputs[0];
-    std::vector<double> sum(states.columns, 0.0);
-    const size_t rows = o_.first_token ? 1 : states.rows;
-    for (size_t r = 0; r < rows; ++r)
-      for (size_t j = 0; j < states.columns; ++j) sum[j] += double{states.row(r)[j]};
-    double square = 0;
-    for (double& value : sum) {
-      value /= static_cast<double>(rows);
-      square += value * value;
-    }
-    const double length = o_.normalize && square > 0 ? std::sqrt(square) : 1.0;
-    Json values = Json::array();
-    for (const double value : sum) values.push_back(static_cast<float>(value / length));
-    return {{"embedding", std::move(values)}};
-  }
+  Embed(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
+      : Over(pipeline, pipeline::EmbedderOptions{
+                           options.first_token ? pipeline::Pooling::kFirst : pipeline::Pooling::kMean,
+                           options.normalize}) {}
 
   std::string describe(const Json& answer) const override {
     return dump_json(answer.at("embedding"), {-1, false, false, true});
   }
 
- protected:
-  bool takes_empty_texts() const override { return true; }
+ private:
+  pipeline::TextRequest request_of(const TextRequest& request) const override {
+    refuse_choices(request);
+    return {request.text, request.pair};
+  }
+
+  Json json_of(const TextRequest&, const pipeline::Embedding& answer) const override {
+    return {{"embedding", answer.values}};
+  }
 };
 
 }  // namespace
 
-std::unique_ptr<Predictor> make_predictor(PredictTask task, const engine::Session& session, std::string model,
-                                          const text::Tokenizer& tokenizer, const ModelFacts& facts,
+std::unique_ptr<Predictor> make_predictor(pipeline::TaskKind task, const pipeline::Pipeline& pipeline,
                                           const PredictorOptions& options) {
-  // Logits of a whole vocabulary for each token: fewer tokens a batch do the same work in less memory.
-  constexpr size_t kTokensOfLanguageModels = 256;
-  const auto over = [&](const char* output, bool by_token) {
-    const size_t tokens = task == PredictTask::kFillMask
-                              ? std::min(options.tokens_per_batch, kTokensOfLanguageModels)
-                              : options.tokens_per_batch;
-    // Files of others may call a single output as they like.
-    const std::vector<std::string>& names = session.output_names();
-    return TextModel(session, model, names.size() == 1 ? names[0] : output, by_token, tokens);
-  };
   switch (task) {
-    case PredictTask::kClassify:
-      return std::make_unique<Classify>(over("logits", false), tokenizer, facts, options);
-    case PredictTask::kTag:
-      return std::make_unique<Tag>(over("logits", true), tokenizer, facts, options);
-    case PredictTask::kChoose:
-      return std::make_unique<Choose>(over("logits", false), tokenizer, options);
-    case PredictTask::kFillMask:
-      return std::make_unique<FillMask>(over("logits", true), tokenizer, options);
-    case PredictTask::kNextSentence: {
-      TextModel pairs = over("logits", false);
-      if (pairs.columns() != 2)
-        fail("[model] {} gives {} scores for a text, next-sentence prediction needs 2", model,
-             pairs.columns());
-      return std::make_unique<NextSentence>(std::move(pairs), tokenizer, options);
-    }
-    case PredictTask::kEmbed:
-      return std::make_unique<Embed>(over("last_hidden_state", true), tokenizer, options);
-    case PredictTask::kGenerate: {
-      const std::vector<std::string>& names = session.output_names();
-      const size_t output = find_output(session, model, names.size() == 1 ? names[0] : "logits");
-      return std::make_unique<Generate>(session, output, tokenizer, options);
-    }
-    case PredictTask::kQuestions:
-      break;
+    case pipeline::TaskKind::kQuestions:
+      return std::make_unique<Questions>(pipeline, options);
+    case pipeline::TaskKind::kClassify:
+      return std::make_unique<Classify>(pipeline, options);
+    case pipeline::TaskKind::kTag:
+      return std::make_unique<Tag>(pipeline);
+    case pipeline::TaskKind::kChoose:
+      return std::make_unique<Choose>(pipeline);
+    case pipeline::TaskKind::kFillMask:
+      return std::make_unique<FillMask>(pipeline, options);
+    case pipeline::TaskKind::kNextSentence:
+      return std::make_unique<NextSentence>(pipeline);
+    case pipeline::TaskKind::kEmbed:
+      return std::make_unique<Embed>(pipeline, options);
+    case pipeline::TaskKind::kGenerate:
+      return std::make_unique<Generate>(pipeline, options);
   }
-  fail<Error>("[predict] {} is no task over single texts", name_of(task));
+  fail<Error>("[predict] a task without a name");
 }
 
 }  // namespace qdqbert::cli

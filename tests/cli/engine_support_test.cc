@@ -7,13 +7,13 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/pipeline/entities.h"
+#include "qdqbert/pipeline/span_model.h"
 
 #include "cli/answer_text.h"
 #include "cli/bench_load.h"
-#include "cli/entities.h"
 #include "cli/json_requests.h"
 #include "cli/latency.h"
-#include "cli/span_model.h"
 #include "cli/table.h"
 #include "tests/support/scratch_directory.h"
 
@@ -24,13 +24,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string entities_text(const std::vector<size_t>& labels, const std::vector<std::string>& names) {
-  std::vector<LabelledWord> words;
+  std::vector<pipeline::LabelledWord> words;
   for (size_t i = 0; i < labels.size(); ++i) {
     const auto at = static_cast<uint32_t>(10 * i);
     words.push_back({at, at + 5, labels[i], 0.5 + 0.125 * static_cast<double>(i % 2)});
   }
   std::string text;
-  for (const Entity& entity : find_entities(words, tasks::EntityDecoder(names)))
+  for (const pipeline::Entity& entity : pipeline::find_entities(words, tasks::EntityDecoder(names)))
     text += fmt::format("{}[{},{}]{} ", entity.type, entity.begin, entity.end, entity.score);
   return text;
 }
@@ -68,18 +68,18 @@ TEST(TableTest, Columns) {
 
 TEST(BatchesTest, PackedBatchesKeepTheOrder) {
   const std::vector<size_t> lengths = {5, 3, 4, 20, 1, 1};
-  EXPECT_THAT(batches_by_tokens(lengths, 8, false),
+  EXPECT_THAT(pipeline::batches_by_tokens(lengths, 8, false),
               ElementsAre(ElementsAre(0, 1), ElementsAre(2), ElementsAre(3), ElementsAre(4, 5)));
-  EXPECT_TRUE(batches_by_tokens({}, 8, false).empty());
+  EXPECT_TRUE(pipeline::batches_by_tokens({}, 8, false).empty());
 }
 
 TEST(BatchesTest, PaddedBatchesCountPadding) {
   const std::vector<size_t> lengths = {5, 3, 4, 20, 1, 1};
-  EXPECT_THAT(batches_by_tokens(lengths, 8, true),
+  EXPECT_THAT(pipeline::batches_by_tokens(lengths, 8, true),
               ElementsAre(ElementsAre(3), ElementsAre(0), ElementsAre(2, 1), ElementsAre(4, 5)));
   const std::vector<size_t> equal(10, 4);
-  for (const auto& batch : batches_by_tokens(equal, 12, true)) EXPECT_LE(batch.size() * 4, 12U);
-  EXPECT_EQ(batches_by_tokens(equal, 12, true).size(), 4U);
+  for (const auto& batch : pipeline::batches_by_tokens(equal, 12, true)) EXPECT_LE(batch.size() * 4, 12U);
+  EXPECT_EQ(pipeline::batches_by_tokens(equal, 12, true).size(), 4U);
 }
 
 TEST(LengthsTest, MixedHasTheShapeOfSquad) {
@@ -213,21 +213,14 @@ TEST(RequestsTest, EveryMistakeHasASentenceAndTheIdThatCouldBeRead) {
               HasSubstr("has 2 numbers"));
 }
 
-TEST(AnswerTextTest, AnswersPlaceholdersAndNoAnswer) {
-  tasks::ExampleAnswer answer;
-  answer.text = "b";
-  answer.n_best = {{"b", 1, 2, 0.75, false, {3, 4}}, {"", 0, 0, 0.25, false, {0, 0}}};
-  EXPECT_EQ(answer_json(answer, {}, 1), (Json{{"answer", "b"}, {"score", 0.75}, {"start", 3}, {"end", 4}}));
-  EXPECT_EQ(answer_json(answer, {}, 5).at("n_best").size(), 2U);
-  tasks::AnswerOptions version_2;
-  version_2.version_2 = true;
-  answer.text = "";
+TEST(AnswerTextTest, OneAnswerOrAList) {
+  pipeline::Answer answer;
+  answer.best = {"b", 0.75, {3, 4, 5, 6}};
+  answer.candidates = {answer.best, {"", 0.25, {}}};
+  EXPECT_EQ(answer_json(answer, 1), (Json{{"answer", "b"}, {"score", 0.75}, {"start", 3}, {"end", 4}}));
+  EXPECT_EQ(answer_json(answer, 5).at("n_best").size(), 2U);
   answer.null_odds = 1.5;
-  EXPECT_EQ(answer_json(answer, version_2, 1),
-            (Json{{"answer", ""}, {"score", 0.25}, {"start", 0}, {"end", 0}, {"null_odds", 1.5}}));
-  answer.n_best = {{"empty", 0, 0, 1, true, {0, 0}}};
-  answer.text = "empty";
-  EXPECT_EQ(answer_json(answer, {}, 1), (Json{{"answer", ""}, {"score", 0.0}, {"start", 0}, {"end", 0}}));
+  EXPECT_EQ(answer_json(answer, 1).at("null_odds"), 1.5);
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"onnx", {"base"}},
     {"tasks", {"base", "text"}},
     {"engine", {"base", "products"}},
+    {"pipeline", {"base", "engine", "io", "tasks", "text"}},
     {"report", {"base"}},
     {"nn", {"base", "products", "quant"}},
     {"model", {"base", "quant", "nn", "io", "onnx"}},
@@ -105,6 +106,8 @@ TEST(IncludeScan, NamesTheWrongArrow) {
   EXPECT_EQ(first("qdqbert/engine/x_avx2.cc", "engine", "#include <immintrin.h>"), "");
   EXPECT_NE(first("qdqbert/engine/x_avx2.cc", "engine", "#include <vector>"), "");
   EXPECT_EQ(first("qdqbert/tasks/x.cc", "tasks", "#include \"qdqbert/text/y.h\""), "");
+  EXPECT_EQ(first("qdqbert/pipeline/x.cc", "pipeline", "#include \"qdqbert/engine/y.h\""), "");
+  EXPECT_NE(first("qdqbert/engine/x.cc", "engine", "#include \"qdqbert/pipeline/y.h\""), "");
 }
 
 }  // namespace

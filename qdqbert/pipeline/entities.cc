@@ -1,11 +1,11 @@
-#include "cli/entities.h"
+#include "qdqbert/pipeline/entities.h"
 
 #include <algorithm>
 #include <map>
 
-#include "cli/text_scores.h"
+#include "qdqbert/pipeline/text_scores.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 std::vector<LabelledWord> label_words(const text::Tokenizer& tokenizer, std::span<const text::Encoding> texts,
                                       std::span<const TextOutput> outputs) {
@@ -53,4 +53,4 @@ std::vector<Entity> find_entities(std::span<const LabelledWord> words, const tas
   return entities;
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

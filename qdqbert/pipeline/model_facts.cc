@@ -1,16 +1,15 @@
-#include "cli/model_facts.h"
+#include "qdqbert/pipeline/model_facts.h"
 
 #include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/io/bert_config.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 namespace {
 
@@ -19,15 +18,15 @@ namespace fs = std::filesystem;
 /// A text-classification model with more labels than this is no model.
 constexpr int64_t kMostLabels = 10'000'000;
 
-std::optional<PredictTask> task_of_class(std::string_view name) {
-  if (name.ends_with("ForQuestionAnswering")) return PredictTask::kQuestions;
-  if (name.ends_with("ForSequenceClassification")) return PredictTask::kClassify;
-  if (name.ends_with("ForTokenClassification")) return PredictTask::kTag;
-  if (name.ends_with("ForMultipleChoice")) return PredictTask::kChoose;
-  if (name.ends_with("ForMaskedLM")) return PredictTask::kFillMask;
-  if (name.ends_with("ForNextSentencePrediction")) return PredictTask::kNextSentence;
-  if (name.ends_with("LMHeadModel")) return PredictTask::kGenerate;
-  if (name.ends_with("BertModel")) return PredictTask::kEmbed;
+std::optional<TaskKind> task_of_class(std::string_view name) {
+  if (name.ends_with("ForQuestionAnswering")) return TaskKind::kQuestions;
+  if (name.ends_with("ForSequenceClassification")) return TaskKind::kClassify;
+  if (name.ends_with("ForTokenClassification")) return TaskKind::kTag;
+  if (name.ends_with("ForMultipleChoice")) return TaskKind::kChoose;
+  if (name.ends_with("ForMaskedLM")) return TaskKind::kFillMask;
+  if (name.ends_with("ForNextSentencePrediction")) return TaskKind::kNextSentence;
+  if (name.ends_with("LMHeadModel")) return TaskKind::kGenerate;
+  if (name.ends_with("BertModel")) return TaskKind::kEmbed;
   return std::nullopt;
 }
 
@@ -48,22 +47,14 @@ std::map<int64_t, std::string> labels_of(const Json& map, const std::string& fil
 
 }  // namespace
 
-const std::vector<std::string>& predict_task_names() {
+const std::vector<std::string>& task_names() {
   static const std::vector<std::string> names = {"qa",        "classify",      "tag",      "choose",
                                                  "fill-mask", "next-sentence", "generate", "embed"};
   return names;
 }
 
-std::string_view name_of(PredictTask task) {
-  return predict_task_names()[static_cast<size_t>(task)];
-}
-
-PredictTask predict_task_named(std::string_view name) {
-  const std::vector<std::string>& names = predict_task_names();
-  const auto found = std::find(names.begin(), names.end(), name);
-  if (found == names.end())
-    fail<UsageError>("[predict] --task {} is unknown; use {}", name, fmt::join(names, ", "));
-  return static_cast<PredictTask>(found - names.begin());
+std::string_view name_of(TaskKind task) {
+  return task_names()[static_cast<size_t>(task)];
 }
 
 ModelFacts read_model_facts(const fs::path& onnx_file) {
@@ -88,15 +79,15 @@ ModelFacts read_model_facts(const fs::path& onnx_file) {
   return facts;
 }
 
-std::optional<PredictTask> task_of_outputs(const engine::Session& session) {
+std::optional<TaskKind> task_of_outputs(const engine::Session& session) {
   const auto has = [&](std::string_view part) {
     const std::vector<std::string>& names = session.output_names();
     return std::any_of(names.begin(), names.end(),
                        [&](const std::string& name) { return name.find(part) != std::string::npos; });
   };
-  if (has("start") && has("end")) return PredictTask::kQuestions;
-  if (has("last_hidden_state")) return PredictTask::kEmbed;
+  if (has("start") && has("end")) return TaskKind::kQuestions;
+  if (has("last_hidden_state")) return TaskKind::kEmbed;
   return std::nullopt;
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "cli/model_facts.h"
-#include "cli/text_model.h"
+#include "qdqbert/pipeline/model_facts.h"
+#include "qdqbert/pipeline/text_model.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 std::vector<double> softmax(std::span<const float> logits);
 std::vector<double> sigmoids(std::span<const float> logits);
@@ -20,4 +20,4 @@ std::vector<size_t> best_first(std::span<const double> scores, size_t count);
 /// config.json names another number of labels.
 std::vector<std::string> labels_for(const ModelFacts& facts, const TextModel& model);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -10,7 +10,7 @@
 #include "qdqbert/engine/session.h"
 #include "qdqbert/tasks/squad_evaluation.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 /// Which rows share a run: as many as fit `budget` tokens, at least one. Without padding the order is kept;
 /// with padding rows of similar length come together, longest first, and padding counts.
@@ -59,4 +59,4 @@ class SpanModel {
   size_t start_ = 0, end_ = 1;
 };
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

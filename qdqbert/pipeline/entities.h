@@ -6,13 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "qdqbert/pipeline/text_model.h"
 #include "qdqbert/tasks/entity_decoder.h"
 #include "qdqbert/text/encoding.h"
 #include "qdqbert/text/tokenizer.h"
 
-#include "cli/text_model.h"
-
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 /// A word of the text and what the model says about its first piece.
 struct LabelledWord {
@@ -35,4 +34,4 @@ struct Entity {
 /// Entities of the words' labels, which are numbers of `decoder`'s tags.
 std::vector<Entity> find_entities(std::span<const LabelledWord> words, const tasks::EntityDecoder& decoder);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -2,23 +2,20 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "qdqbert/engine/session.h"
+#include "qdqbert/pipeline/pipeline.h"
 #include "qdqbert/text/encoding.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 /// Values of one output for one text: a row for each token, or a single one.
 struct TextOutput {
   size_t rows = 0, columns = 0;
   std::vector<float> values;
-  std::vector<int32_t> generated;  ///< tokens that were put behind the text
-  double score = 0;                ///< their log probability
   std::span<const float> row(size_t i) const { return std::span(values).subspan(i * columns, columns); }
 };
 
@@ -39,11 +36,10 @@ class TextModel {
   /// where the session can run without padding.
   std::vector<TextOutput> run_tokens(std::span<const text::Encoding* const> texts,
                                      std::span<const std::vector<uint32_t>> tokens,
-                                     const std::function<void()>& look) const;
+                                     const RunControl& control) const;
 
-  /// Outputs in the order of the texts. `look` is called before each batch and may throw.
-  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts,
-                              const std::function<void()>& look) const;
+  /// Outputs in the order of the texts.
+  std::vector<TextOutput> run(std::span<const text::Encoding* const> texts, const RunControl& control) const;
 
  private:
   /// `tokens`: for each text, or empty for all.
@@ -51,7 +47,7 @@ class TextModel {
                                     std::span<const std::vector<uint32_t>* const> tokens) const;
   std::vector<TextOutput> run_batches(std::span<const text::Encoding* const> texts,
                                       std::span<const std::vector<uint32_t>> tokens,
-                                      const std::function<void()>& look) const;
+                                      const RunControl& control) const;
 
   const engine::Session& session_;
   std::string name_;
@@ -62,4 +58,4 @@ class TextModel {
 /// The output of that name; the first one when `name` is empty or there is only one. Throws InputError.
 size_t find_output(const engine::Session& session, const std::string& model, const std::string& name);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

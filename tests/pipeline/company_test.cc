@@ -4,17 +4,17 @@
 #include <gtest/gtest.h>
 
 #include "qdqbert/onnx/writer.h"
+#include "qdqbert/pipeline/span_model.h"
+#include "qdqbert/pipeline/text_model.h"
 #include "qdqbert/tasks/squad_features.h"
 #include "qdqbert/text/tokenizer.h"
 
-#include "cli/span_model.h"
-#include "cli/text_model.h"
 #include "tests/engine/graph_edit.h"
 #include "tests/onnx/random_bert.h"
 #include "tests/support/refusal.h"
 #include "tests/support/scratch_directory.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 namespace {
 
 using testing::GraphEdit;
@@ -50,9 +50,9 @@ TEST(Company, TextsWithoutAMaskAreAnsweredAsAlone) {
     }
   std::vector<const text::Encoding*> all;
   for (const text::Encoding& text : texts) all.push_back(&text);
-  const auto together = model.run(all, [] {});
+  const auto together = model.run(all, {});
   for (size_t b = 0; b < texts.size(); ++b)
-    EXPECT_EQ(together[b].values, model.run({&all[b], 1}, [] {})[0].values) << "text " << b;
+    EXPECT_EQ(together[b].values, model.run({&all[b], 1}, {})[0].values) << "text " << b;
 }
 
 /// Of a question about a short text and one about a longer.
@@ -113,4 +113,4 @@ TEST(Company, ResultsThatAreNoNumbersAreRefused) {
 }
 
 }  // namespace
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -1,4 +1,4 @@
-#include "cli/span_model.h"
+#include "qdqbert/pipeline/span_model.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,7 +10,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/check_finite.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 namespace {
 
@@ -180,4 +180,4 @@ std::vector<RowLogits> SpanModel::run_equal(std::span<const FeatureRow> rows, si
   return split(std::move(outputs), rows, width);
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

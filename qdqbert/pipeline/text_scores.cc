@@ -1,4 +1,4 @@
-#include "cli/text_scores.h"
+#include "qdqbert/pipeline/text_scores.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "qdqbert/base/error.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 std::vector<double> softmax(std::span<const float> logits) {
   const float highest = *std::max_element(logits.begin(), logits.end());
@@ -58,4 +58,4 @@ std::vector<std::string> labels_for(const ModelFacts& facts, const TextModel& mo
   return labels;
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -6,7 +6,7 @@
 #include "qdqbert/engine/session.h"
 #include "qdqbert/tasks/text_generation.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 /// Logits behind the last token of each row, for one generation. Rows that a session can continue go on with
 /// its cache; others, and all with `use_cache` false, are computed as a whole each time, to the same bits
@@ -14,4 +14,4 @@ namespace qdqbert::cli {
 /// live as long as the result.
 tasks::NextTokenLogits next_token_logits(const engine::Session& session, size_t output, bool use_cache);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

@@ -1,30 +1,35 @@
 // Questions about texts to answers: tokenizer, session and choice of spans together.
 #pragma once
 
-#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "qdqbert/pipeline/pipeline.h"
+#include "qdqbert/pipeline/span_model.h"
 #include "qdqbert/tasks/squad_evaluation.h"
 #include "qdqbert/text/tokenizer.h"
 
-#include "cli/span_model.h"
+namespace qdqbert::pipeline {
 
-namespace qdqbert::cli {
+struct QuestionOptions {
+  std::optional<size_t> stride;  ///< tokens that two windows of a context share; default: a third of a window
+  tasks::AnswerOptions answers;
+};
 
+/// Questions of a data set; for single ones see QuestionAnswerer.
 class Answerer {
  public:
-  /// `features` must be without padding. Session and tokenizer have to live as long as this object.
-  Answerer(const engine::Session& session, std::string name, const text::Tokenizer& tokenizer,
-           const tasks::FeatureOptions& features, const tasks::AnswerOptions& answers,
-           size_t tokens_per_batch);
+  /// Throws InputError when the model's outputs are not start and end logits, UsageError for a stride that
+  /// leaves no room.
+  explicit Answerer(Pipeline pipeline, const QuestionOptions& options = {});
 
   /// Windows of examples. Throws InputError naming a question without room for its context.
   tasks::SquadFeatures features_of(const std::vector<tasks::SquadExample>& examples, int threads = 1,
                                    const ProgressSink& progress = {}) const;
 
-  /// Logits of rows in their order, run in batches by tokens. `progress` hears of each batch and may throw.
-  std::vector<RowLogits> logits_of(const std::vector<FeatureRow>& rows, const ProgressSink& progress) const;
+  /// Logits of rows in their order, run in batches by tokens.
+  std::vector<RowLogits> logits_of(const std::vector<FeatureRow>& rows, const RunControl& control = {}) const;
 
   /// Answers of examples from the logits of all rows of their features.
   std::vector<tasks::ExampleAnswer> choose(const std::vector<tasks::SquadExample>& examples,
@@ -32,14 +37,16 @@ class Answerer {
                                            std::span<const RowLogits> logits) const;
 
  private:
+  Pipeline pipeline_;
   SpanModel model_;
-  const text::Tokenizer& tokenizer_;
   tasks::FeatureOptions features_;
   tasks::AnswerOptions answers_;
-  size_t tokens_per_batch_;
 };
+
+/// The candidate that is the answer; null where there is none. `version_2`: questions may have no answer.
+const tasks::Candidate* winner_of(const tasks::ExampleAnswer& answer, bool version_2);
 
 std::vector<FeatureRow> rows_of(const tasks::SquadFeatures& features);
 tasks::SquadExample example_of(std::string id, std::string question, std::string context);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

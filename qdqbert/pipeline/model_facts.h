@@ -10,9 +10,9 @@
 
 #include "qdqbert/engine/session.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
-enum class PredictTask {
+enum class TaskKind {
   kQuestions,
   kClassify,
   kTag,
@@ -24,10 +24,8 @@ enum class PredictTask {
 };
 
 /// Names as --task takes them, in the order of the enumeration.
-const std::vector<std::string>& predict_task_names();
-std::string_view name_of(PredictTask task);
-/// Throws UsageError for another name.
-PredictTask predict_task_named(std::string_view name);
+const std::vector<std::string>& task_names();
+std::string_view name_of(TaskKind task);
 
 /// How the logits of a classifier become scores.
 enum class ScoreKind {
@@ -37,7 +35,7 @@ enum class ScoreKind {
 };
 
 struct ModelFacts {
-  std::optional<PredictTask> task;        ///< of the first of `architectures` that has one
+  std::optional<TaskKind> task;           ///< of the first of `architectures` that has one
   std::map<int64_t, std::string> labels;  ///< id2label
   std::optional<ScoreKind> scores;        ///< of problem_type
 };
@@ -48,6 +46,6 @@ struct ModelFacts {
 ModelFacts read_model_facts(const std::filesystem::path& onnx_file);
 
 /// The task that the names of a graph's outputs suggest, for files without config.json.
-std::optional<PredictTask> task_of_outputs(const engine::Session& session);
+std::optional<TaskKind> task_of_outputs(const engine::Session& session);
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

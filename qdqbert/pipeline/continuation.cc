@@ -1,11 +1,11 @@
-#include "cli/continuation.h"
+#include "qdqbert/pipeline/continuation.h"
 
 #include <algorithm>
 #include <memory>
 
 #include "qdqbert/base/error.h"
 
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 namespace {
 
@@ -80,4 +80,4 @@ tasks::NextTokenLogits next_token_logits(const engine::Session& session, size_t 
   return [continuation](const tasks::GenerationStep& step) { return continuation->next(step); };
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline

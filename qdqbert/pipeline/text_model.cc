@@ -1,4 +1,4 @@
-#include "cli/text_model.h"
+#include "qdqbert/pipeline/text_model.h"
 
 #include <algorithm>
 
@@ -7,10 +7,9 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/engine/check_finite.h"
+#include "qdqbert/pipeline/span_model.h"
 
-#include "cli/span_model.h"
-
-namespace qdqbert::cli {
+namespace qdqbert::pipeline {
 
 size_t find_output(const engine::Session& session, const std::string& model, const std::string& name) {
   const std::vector<std::string>& names = session.output_names();
@@ -34,24 +33,25 @@ TextModel::TextModel(const engine::Session& session, std::string name, const std
 }
 
 std::vector<TextOutput> TextModel::run(std::span<const text::Encoding* const> texts,
-                                       const std::function<void()>& look) const {
-  return run_batches(texts, {}, look);
+                                       const RunControl& control) const {
+  return run_batches(texts, {}, control);
 }
 
 std::vector<TextOutput> TextModel::run_tokens(std::span<const text::Encoding* const> texts,
                                               std::span<const std::vector<uint32_t>> tokens,
-                                              const std::function<void()>& look) const {
-  return run_batches(texts, tokens, look);
+                                              const RunControl& control) const {
+  return run_batches(texts, tokens, control);
 }
 
 std::vector<TextOutput> TextModel::run_batches(std::span<const text::Encoding* const> texts,
                                                std::span<const std::vector<uint32_t>> tokens,
-                                               const std::function<void()>& look) const {
+                                               const RunControl& control) const {
   std::vector<size_t> lengths;
   for (const text::Encoding* text : texts) lengths.push_back(text->ids.size());
   std::vector<TextOutput> outputs(texts.size());
+  size_t done = 0;
   for (const std::vector<size_t>& batch : batches_by_tokens(lengths, tokens_per_batch_, !session_.packed())) {
-    look();
+    control.check();
     std::vector<size_t> of_batch;
     for (const size_t i : batch) of_batch.push_back(lengths[i]);
     for (const std::vector<size_t>& group : without_seen_padding(of_batch, session_)) {
@@ -64,6 +64,7 @@ std::vector<TextOutput> TextModel::run_batches(std::span<const text::Encoding* c
       std::vector<TextOutput> made = run_batch(together, places);
       for (size_t i = 0; i < group.size(); ++i) outputs[batch[group[i]]] = std::move(made[i]);
     }
+    control.report("running", done += batch.size(), texts.size());
   }
   return outputs;
 }
@@ -146,4 +147,4 @@ std::vector<TextOutput> TextModel::run_batch(std::span<const text::Encoding* con
   return outputs;
 }
 
-}  // namespace qdqbert::cli
+}  // namespace qdqbert::pipeline
