@@ -1,4 +1,4 @@
-// What works without LibTorch: tokenizer, files, quantization arithmetic, SQuAD, the engine.
+// What works without LibTorch: from text to answers, the engine, tokenizer, files, quantization arithmetic, data sets.
 #pragma once
 
 #include "qdqbert/engine/session.h"
@@ -6,6 +6,15 @@
 #include "qdqbert/io/bert_config.h"
 #include "qdqbert/io/checkpoint.h"
 #include "qdqbert/io/safetensors.h"
+#include "qdqbert/pipeline/chooser.h"
+#include "qdqbert/pipeline/classifier.h"
+#include "qdqbert/pipeline/embedder.h"
+#include "qdqbert/pipeline/generator.h"
+#include "qdqbert/pipeline/mask_filler.h"
+#include "qdqbert/pipeline/model_files.h"
+#include "qdqbert/pipeline/next_sentence.h"
+#include "qdqbert/pipeline/question_answerer.h"
+#include "qdqbert/pipeline/tagger.h"
 #include "qdqbert/quant/calibrate_weights.h"
 #include "qdqbert/quant/descriptor.h"
 #include "qdqbert/quant/fake_quant.h"

@@ -18,6 +18,11 @@ for room in "$@"; do
 done
 if [ -x "$work/build/rooms/trains" ]; then "$work/build/rooms/trains"; fi
 "$work/prefix/bin/qdqbert" --help >/dev/null
+if [ -n "$torch" ]; then
+  "$work/prefix/bin/qdqbert" qa --model_name_or_path "$source/models/minilm-l6-squad-qat" --save_onnx --output_dir "$work/exported" \
+    >"$work/export.log" 2>&1 || { cat "$work/export.log"; exit 1; }
+  "$work/build/rooms/answers" "$work/exported" "Who was Jim Henson?" "Jim Henson was a nice puppet." | grep -x "a nice puppet"
+fi
 if grep -rlF -e "$source" -e "$build" "$work/prefix/lib/cmake" "$work/prefix"/lib/*/cmake 2>/dev/null; then
   echo "the installed package names the directory that it was built in"
   exit 1

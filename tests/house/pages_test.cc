@@ -170,6 +170,29 @@ TEST(Pages, EveryScriptPresetAndTargetExists) {
   EXPECT_GT(checked, 0);
 }
 
+/// What stands in fenced blocks of C++.
+std::vector<std::string> cpp_of(const std::string& page) {
+  static const std::regex block("```cpp\n([^`]*)```");
+  return {std::sregex_token_iterator(page.begin(), page.end(), block, 1), std::sregex_token_iterator()};
+}
+
+/// Examples are compiled and run, so what is quoted from them is true.
+TEST(Pages, CppIsQuotedFromExamples) {
+  ASSERT_EQ(cpp_of("a\n```cpp\nint x;\n```\n```sh\nls\n```\n"), std::vector<std::string>{"int x;\n"});
+  std::string examples;
+  for (const auto& entry : fs::directory_iterator(kSource / "examples"))
+    if (entry.path().extension() == ".cc") examples += text_of(entry.path());
+  size_t blocks = 0;
+  for (const fs::path& page : pages())
+    for (const std::string& block : cpp_of(text_of(page))) {
+      ++blocks;
+      EXPECT_NE(examples.find(block), std::string::npos)
+          << name_of(page) << " has C++ that no file of examples/ has:\n"
+          << block;
+    }
+  EXPECT_GT(blocks, 1U);
+}
+
 TEST(Pages, LinksLeadSomewhere) {
   static const std::regex link(R"(\]\(([^)#:\s]*)(?:#([^)\s]*))?\))");
   int links = 0;
