@@ -28,12 +28,15 @@ bool is_text_mask(const std::string& input) {
   return input.find("mask") != std::string::npos && !input.starts_with("encoder_");
 }
 
-Unpacked::Unpacked(Graph graph, int threads) : graph_(std::move(graph)), threads_(threads) {
-  fold_constants(graph_);
+Unpacked::Unpacked(Graph graph, int threads) : graph_(std::move(graph)), threads_(threads) {}
+
+const Graph& Unpacked::folded() const {
+  std::call_once(is_folded_, [this] { fold_constants(graph_); });
+  return graph_;
 }
 
 std::string Unpacked::missing() const {
-  for (const Node& node : graph_.nodes) {
+  for (const Node& node : folded().nodes) {
     const std::string lacks = reference::unsupported(node);
     if (!lacks.empty()) return fmt::format("node {} cannot run: {}", node.name, lacks);
   }
@@ -43,12 +46,13 @@ std::string Unpacked::missing() const {
 template <class Integer>
 std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_choices,
                                   int64_t* nanoseconds) const {
+  const Graph& graph = folded();
   Shape rows = {static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length)};
   if (by_choices)
     rows = {rows[0] / static_cast<int64_t>(batch.choices), static_cast<int64_t>(batch.choices), rows[1]};
   std::vector<Tensor> inputs;
-  for (const ValueId id : graph_.inputs) {
-    const Value& input = graph_.values[id];
+  for (const ValueId id : graph.inputs) {
+    const Value& input = graph.values[id];
     if (input.name == "encoder_hidden_states") {
       inputs.push_back(encoder_states(batch, input));
       continue;
@@ -68,7 +72,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
     } else if (input.name == "token_type_ids" || input.name == "segment_ids") {
       values = batch.token_type_ids;
     } else {
-      fail("[session] {}: nothing is known about the input {}", graph_.name, input.name);
+      fail("[session] {}: nothing is known about the input {}", graph.name, input.name);
     }
     const auto count = static_cast<size_t>(element_count(shape));
     if (!values.empty() && values.size() != count)
@@ -78,7 +82,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
     const DType dtype = input.dtype.value_or(DType::kI64);
     std::optional<Tensor> tensor = whole_numbers(dtype, shape, given);
     if (!tensor)
-      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32 or F32", graph_.name,
+      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32 or F32", graph.name,
            input.name, name_of(dtype));
     inputs.push_back(std::move(*tensor));
   }
@@ -87,7 +91,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
   const std::unique_lock shared(mutex_, std::try_to_lock);
   if (shared && !pool_) pool_ = std::make_unique<WorkerPool>(threads_);
   const std::vector<Tensor> results =
-      reference::run(graph_, inputs, {.pool = shared ? pool_.get() : nullptr});
+      reference::run(graph, inputs, {.pool = shared ? pool_.get() : nullptr});
   if (nanoseconds)
     *nanoseconds =
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)
@@ -95,7 +99,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
   std::vector<Output> outputs;
   for (size_t i = 0; i < results.size(); ++i)
     outputs.push_back(
-        {graph_.values[graph_.outputs[i]].name, results[i].shape, to_float32(results[i].view())});
+        {graph.values[graph.outputs[i]].name, results[i].shape, to_float32(results[i].view())});
   return outputs;
 }
 

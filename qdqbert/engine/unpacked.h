@@ -18,7 +18,8 @@ bool is_text_mask(const std::string& input);
 
 class Unpacked {
  public:
-  /// `graph` as imported; its constants are folded here.
+  /// `graph` as imported. Its constants are folded when something is asked for the first time: they are as
+  /// large as the weights, and most sessions that keep this for odd requests never get one.
   Unpacked(Graph graph, int threads);
 
   /// What the reference operators lack: a sentence, or nothing.
@@ -30,7 +31,10 @@ class Unpacked {
                           int64_t* nanoseconds = nullptr) const;
 
  private:
-  Graph graph_;
+  const Graph& folded() const;
+
+  mutable Graph graph_;
+  mutable std::once_flag is_folded_;
   int threads_;
   mutable std::mutex mutex_;                  ///< held by the request that uses the pool
   mutable std::unique_ptr<WorkerPool> pool_;  ///< made by the first request
