@@ -10,6 +10,9 @@ namespace qdqbert::engine {
 
 namespace {
 
+/// Pages of the file that are kept in memory meanwhile: a plan reads most of them once more, and tables hardly.
+constexpr size_t kKeptBytes = size_t{8} << 20;
+
 bool is_floating(DType dtype) {
   return dtype == DType::kF64 || dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16;
 }
@@ -56,9 +59,17 @@ bool may_read_infinity(const std::string& op) {
 
 void check_finite(const Graph& graph) {
   const GraphIndex index(graph);
+  size_t looked_at = 0;
   for (ValueId id = 0; id < graph.values.size(); ++id) {
     const auto& constant = graph.values[id].constant;
-    if (!constant || !is_floating(constant->dtype) || !any_special(*constant)) continue;
+    if (!constant || !is_floating(constant->dtype)) continue;
+    const bool special = any_special(*constant);
+    looked_at += constant->view().data.size();
+    if (looked_at >= kKeptBytes) {
+      for (const auto& file : graph.files) file->release_pages();
+      looked_at = 0;
+    }
+    if (!special) continue;
     const std::vector<float> values = to_float32(constant->view());
     const bool is_mask = values.size() > 1 && std::all_of(values.begin(), values.end(), [](float value) {
                            return value == 0 || value == -INFINITY;
