@@ -23,7 +23,7 @@ Trie build_trie(const Vocabulary& vocabulary) {
   keys.reserve(vocabulary.size());
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const std::string& token = vocabulary.tokens()[i];
-    if (token.find('\0') != std::string::npos) continue;  // dropped from texts
+    if (token.empty() || token.find('\0') != std::string::npos) continue;  // dropped from texts
     if (token.size() > 2 && token[0] == '#' && token[1] == '#') {
       keys.emplace_back(kContinuation + token.substr(2), static_cast<int32_t>(i));
     } else if (token[0] != kContinuation) {
@@ -44,7 +44,7 @@ WordTable build_words(const Vocabulary& vocabulary) {
   std::vector<std::pair<std::string, int32_t>> words;
   for (size_t i = 0; i < vocabulary.size(); ++i)
     if (const std::string& token = vocabulary.tokens()[i];
-        token.size() <= WordTable::kLongest && is_ascii_word(token))
+        !token.empty() && token.size() <= WordTable::kLongest && is_ascii_word(token))
       words.emplace_back(token, static_cast<int32_t>(i));
   return WordTable(words);
 }

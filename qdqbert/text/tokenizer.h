@@ -57,8 +57,10 @@ class Tokenizer {
   static Tokenizer from_vocabulary(const std::filesystem::path& path, TokenizerOptions options = {});
 
   /// A saved tokenizer: tokenizer.json if there, else vocab.txt; with the options of tokenizer_config.json
-  /// and special_tokens_map.json where there, which win over those in tokenizer.json. Throws InputError when
-  /// neither is there, and names what it is when it is not a BERT WordPiece tokenizer.
+  /// and special_tokens_map.json where there, as the class named there means them: BERT's own classes take them,
+  /// and their defaults, instead of those in tokenizer.json; PreTrainedTokenizerFast and TokenizersBackend are
+  /// tokenizer.json alone. Throws InputError when neither is there, and names what it is when it is not a BERT
+  /// WordPiece tokenizer.
   static Tokenizer from_directory(const std::filesystem::path& directory,
                                   const TokenizerOverrides& overrides = {});
 

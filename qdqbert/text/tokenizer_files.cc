@@ -5,6 +5,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
+#include "qdqbert/base/log.h"
 #include "qdqbert/text/tokenizer.h"
 #include "qdqbert/text/tokenizer_json.h"
 
@@ -18,9 +19,18 @@ constexpr size_t kLargestFile = size_t{1} << 28;
 
 /// Tokenizer classes that are BERT's under another name.
 constexpr std::array kBertClasses = {
-    "BertTokenizer",           "BertTokenizerFast",       "DistilBertTokenizer",
-    "DistilBertTokenizerFast", "ElectraTokenizer",        "ElectraTokenizerFast",
-    "MobileBertTokenizer",     "MobileBertTokenizerFast", "PreTrainedTokenizerFast"};
+    "BertTokenizer",    "BertTokenizerFast",    "DistilBertTokenizer", "DistilBertTokenizerFast",
+    "ElectraTokenizer", "ElectraTokenizerFast", "MobileBertTokenizer", "MobileBertTokenizerFast"};
+
+/// Classes that are tokenizer.json alone, of the reference's fourth and fifth version: the other files say
+/// nothing about normalization, nor which tokens are put around a text.
+constexpr std::array kJsonClasses = {"PreTrainedTokenizerFast", "TokenizersBackend"};
+
+template <size_t kCount>
+bool is_one_of(const std::array<const char*, kCount>& names, const Json& name) {
+  return name.is_string() &&
+         std::find(names.begin(), names.end(), name.get_ref<const std::string&>()) != names.end();
+}
 
 void read_flag(const Json& config, const char* key, const std::string& name, std::optional<bool>& value) {
   const auto found = config.find(key);
@@ -51,11 +61,12 @@ void read_side(const Json& config, const char* key, const std::string& name, Sid
 }
 
 /// A special token is a string, or an object with its content.
-void read_specials(const Json& config, const std::string& name, TokenizerOptions& options) {
-  const std::pair<const char*, std::string*> members[] = {{"unk_token", &options.unk},
-                                                          {"sep_token", &options.sep},
+void read_specials(const Json& config, const std::string& name, bool json_alone, TokenizerOptions& options) {
+  std::string of_json;  // named there already
+  const std::pair<const char*, std::string*> members[] = {{"unk_token", json_alone ? &of_json : &options.unk},
+                                                          {"sep_token", json_alone ? &of_json : &options.sep},
                                                           {"pad_token", &options.pad},
-                                                          {"cls_token", &options.cls},
+                                                          {"cls_token", json_alone ? &of_json : &options.cls},
                                                           {"mask_token", &options.mask}};
   for (const auto& [key, value] : members) {
     const auto found = config.find(key);
@@ -84,21 +95,37 @@ void refuse_others(const std::string& token, const TokenizerOptions& options, co
       name, token);
 }
 
-void read_config(const fs::path& directory, TokenizerOptions& options) {
+/// `json`: what tokenizer.json says, nullptr where there is none.
+void read_config(const fs::path& directory, const TokenizerJson* json, TokenizerOptions& options) {
   const fs::path path = directory / "tokenizer_config.json";
-  bool lists_added_tokens = false;
+  bool lists_added_tokens = false, json_alone = false;
   if (fs::exists(path)) {
     const Json config = read_object(path);
     const std::string name = path.string();
     if (const auto kind = config.find("tokenizer_class"); kind != config.end() && !kind->is_null()) {
-      if (!kind->is_string() || std::find(kBertClasses.begin(), kBertClasses.end(),
-                                          kind->get_ref<const std::string&>()) == kBertClasses.end())
+      json_alone = is_one_of(kJsonClasses, *kind);
+      if (!json_alone && !is_one_of(kBertClasses, *kind))
         fail("[tokenizer] {} is for a {}; only BERT's WordPiece tokenizer is supported", name,
              dump_json(*kind, {.indent = -1}));
+      if (json_alone && !json)
+        fail("[tokenizer] {} is for a {}, which is tokenizer.json alone, and that is not there", name,
+             dump_json(*kind, {.indent = -1}));
+      if (json_alone && !json->adds_specials)
+        fail(
+            "[tokenizer] {} is for a {}, and tokenizer.json has no post_processor: texts would have neither {} nor "
+            "{}, which is not supported; give the file a post_processor, or the class BertTokenizer",
+            name, dump_json(*kind, {.indent = -1}), options.cls, options.sep);
     }
-    read_flag(config, "do_lower_case", name, options.lower_case);
-    read_flag(config, "strip_accents", name, options.strip_accents);
-    read_flag(config, "tokenize_chinese_chars", name, options.split_cjk);
+    if (!json_alone) {
+      // BERT's own classes begin with their defaults, whatever the normalizer of tokenizer.json says.
+      const TokenizerOptions defaults;
+      options.lower_case = defaults.lower_case;
+      options.strip_accents = defaults.strip_accents;
+      options.split_cjk = defaults.split_cjk;
+      read_flag(config, "do_lower_case", name, options.lower_case);
+      read_flag(config, "strip_accents", name, options.strip_accents);
+      read_flag(config, "tokenize_chinese_chars", name, options.split_cjk);
+    }
     read_side(config, "padding_side", name, options.padding_side);
     read_side(config, "truncation_side", name, options.truncation_side);
     if (const auto length = config.find("model_max_length"); length != config.end() && !length->is_null()) {
@@ -107,7 +134,7 @@ void read_config(const fs::path& directory, TokenizerOptions& options) {
              dump_json(*length, {.indent = -1}));
       options.model_max_length = static_cast<int>(std::min<double>(length->get<double>(), kNoMaxLength));
     }
-    read_specials(config, name, options);
+    read_specials(config, name, json_alone, options);
     if (const auto added = config.find("added_tokens_decoder"); added != config.end() && !added->is_null()) {
       lists_added_tokens = true;
       if (!added->is_object()) fail("[tokenizer] {}: added_tokens_decoder must be an object", name);
@@ -119,7 +146,7 @@ void read_config(const fs::path& directory, TokenizerOptions& options) {
     }
   }
   if (const fs::path map = directory / "special_tokens_map.json"; !lists_added_tokens && fs::exists(map))
-    read_specials(read_object(map), map.string(), options);
+    read_specials(read_object(map), map.string(), json_alone, options);
   if (const fs::path added = directory / "added_tokens.json"; fs::exists(added)) {
     const Json json = read_object(added);
     for (const auto& [token, id] : json.items()) refuse_others(token, options, added.string());
@@ -141,14 +168,19 @@ Tokenizer Tokenizer::from_directory(const fs::path& directory, const TokenizerOv
   const fs::path vocabulary = directory / "vocab.txt";
   if (fs::exists(json)) {
     TokenizerJson read = parse_tokenizer_json(read_file(json, kLargestFile), json.string());
-    read_config(directory, read.options);
-    return Tokenizer(std::move(read.vocabulary), overridden(read.options, overrides));
+    TokenizerOptions options = read.options;
+    read_config(directory, &read, options);
+    if (!read.adds_specials)
+      log_warning(
+          "[tokenizer] {} has no post_processor; {} and {} are put around texts, as by transformers 5 (4 does not)",
+          json.string(), options.cls, options.sep);
+    return Tokenizer(std::move(read.vocabulary), overridden(options, overrides));
   }
   if (!fs::exists(vocabulary))
     fail("[tokenizer] {} holds neither vocab.txt nor tokenizer.json", directory.string());
   TokenizerOptions options;
   options.model_max_length = kNoMaxLength;
-  read_config(directory, options);
+  read_config(directory, nullptr, options);
   return from_vocabulary(vocabulary, overridden(options, overrides));
 }
 

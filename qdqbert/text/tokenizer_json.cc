@@ -195,7 +195,8 @@ TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& nam
 
   const SortedJson* vocab = model.find("vocab");
   if (!vocab) fail("[tokenizer] {} has no model.vocab", name);
-  TokenizerJson result{Vocabulary(read_vocabulary(*vocab, name), name), options};
+  TokenizerJson result{Vocabulary(read_vocabulary(*vocab, name), name), options,
+                       whole.find("post_processor") != nullptr};
   if (const SortedJson* added = whole.find("added_tokens")) {
     if (!added->is_array()) whole.wrong("added_tokens", "a list", *added);
     const std::array<std::string, 5> known{options.unk, options.sep, options.pad, options.cls, options.mask};
@@ -222,6 +223,13 @@ namespace {
 
 void append_quoted(const std::string& text, std::string& out) {
   out += dump_json(Json(text), {.indent = -1, .ascii = false});
+}
+
+/// A name for a blank line of vocab.txt: with a space, so that no text reaches it here either.
+std::string blank_name(const Vocabulary& vocabulary, size_t id) {
+  std::string name = fmt::format("[blank {}]", id);
+  while (vocabulary.id(name) >= 0) name += " ";
+  return name;
 }
 
 Json template_item(const char* kind, const std::string& id, int type) {
@@ -280,7 +288,7 @@ std::string dump_tokenizer_json(const Tokenizer& tokenizer) {
   const std::vector<std::string>& tokens = tokenizer.vocabulary().tokens();
   for (size_t i = 0; i < tokens.size(); ++i) {
     vocab += i == 0 ? "\n      " : ",\n      ";
-    append_quoted(tokens[i], vocab);
+    append_quoted(tokens[i].empty() ? blank_name(tokenizer.vocabulary(), i) : tokens[i], vocab);
     vocab += ": " + std::to_string(i);
   }
   vocab += "\n    }";

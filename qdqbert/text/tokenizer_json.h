@@ -12,6 +12,7 @@ namespace qdqbert::text {
 struct TokenizerJson {
   Vocabulary vocabulary;
   TokenizerOptions options;
+  bool adds_specials = true;  ///< has a post-processor; without one the file alone puts no [CLS] and [SEP]
 };
 
 /// `name` is for messages. Throws InputError for JSON that is broken and for every part

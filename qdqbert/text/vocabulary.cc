@@ -1,7 +1,10 @@
 #include "qdqbert/text/vocabulary.h"
 
+#include <algorithm>
+
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/file.h"
+#include "qdqbert/base/log.h"
 #include "qdqbert/base/utf8.h"
 
 namespace qdqbert::text {
@@ -12,7 +15,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& name)
   ids_.reserve(tokens_.size());
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const std::string& token = tokens_[i];
-    if (token.empty()) fail("[vocabulary] {}: token {} (line {}) is empty", name, i, i + 1);
+    if (token.empty()) continue;
     if (find_invalid_utf8(token) != std::string_view::npos)
       fail("[vocabulary] {}: line {} is not valid UTF-8", name, i + 1);
     const auto [at, inserted] = ids_.emplace(token, static_cast<int32_t>(i));
@@ -20,6 +23,7 @@ Vocabulary::Vocabulary(std::vector<std::string> tokens, const std::string& name)
       fail("[vocabulary] {}: \"{}\" stands on line {} and again on line {}", name, token, at->second + 1,
            i + 1);
   }
+  if (ids_.empty()) fail("[vocabulary] {} holds no tokens", name);
 }
 
 Vocabulary Vocabulary::read(const std::filesystem::path& path) {
@@ -34,10 +38,15 @@ Vocabulary Vocabulary::read(const std::filesystem::path& path) {
     if (tokens.back().size() > 1 && tokens.back().back() == '\r') ++with_carriage_return;
     begin = end + 1;
   }
-  if (with_carriage_return > tokens.size() / 2)
-    fail(
-        "[vocabulary] {} has Windows line ends (\\r\\n on {} of {} lines); convert it with sed -i 's/\\r$//'",
-        path.string(), with_carriage_return, tokens.size());
+  if (with_carriage_return > tokens.size() / 2) {
+    for (std::string& token : tokens)
+      if (!token.empty() && token.back() == '\r') token.pop_back();
+    log_warning("[vocabulary] {} has Windows line ends (\\r\\n on {} of {} lines)", path.string(),
+                with_carriage_return, tokens.size());
+  }
+  while (!tokens.empty() && tokens.back().empty()) tokens.pop_back();
+  if (const auto blank = std::count(tokens.begin(), tokens.end(), ""); blank > 0)
+    log_warning("[vocabulary] {} has {} blank lines; their ids stand for nothing", path.string(), blank);
   return Vocabulary(std::move(tokens), path.string());
 }
 

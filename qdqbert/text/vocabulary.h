@@ -12,12 +12,13 @@ namespace qdqbert::text {
 
 class Vocabulary {
  public:
-  /// Ids are positions. Throws InputError naming `name` for an empty list,
-  /// an empty or repeated token and invalid UTF-8.
+  /// Ids are positions. An empty token is one that no text has. Throws InputError naming `name` for a list
+  /// without tokens, a repeated token and invalid UTF-8.
   Vocabulary(std::vector<std::string> tokens, const std::string& name);
 
   /// vocab.txt: one token a line, split at \n only (a line may be any other white space character); the last
-  /// line may or may not end in \n. Carriage returns before every \n are refused with the remedy.
+  /// line may or may not end in \n. Blank lines have their number as id, which no text reaches; those at the end
+  /// are left out. Carriage returns before most line ends belong to these. Both are warned of.
   static Vocabulary read(const std::filesystem::path& path);
 
   size_t size() const { return tokens_.size(); }

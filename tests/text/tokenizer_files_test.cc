@@ -185,6 +185,62 @@ TEST(TokenizerFiles, EveryFormKeepsVocabularyAndOptions) {
         }
 }
 
+TEST(TokenizerFiles, BlankLinesAndWindowsLineEndsKeepIds) {
+  std::string text;
+  for (const std::string& token : kTokens) text += (token == "C" ? "\r\n" + token : token) + "\r\n";
+  const ScratchDirectory scratch;
+  write_file(scratch.path() / "vocab.txt", text + "\r\n\r\n");
+  const Tokenizer read = Tokenizer::from_directory(scratch.path());
+  ASSERT_EQ(read.vocabulary().size(), kTokens.size() + 1) << "blank lines at the end are none";
+  EXPECT_EQ(read.vocabulary().id("cafe"), 13);
+  EXPECT_EQ(read.vocabulary().id("C"), 15);
+  EXPECT_EQ(read.vocabulary().id("##af"), 16);
+  EXPECT_EQ(read.vocabulary().id(""), -1);
+  EXPECT_EQ(read.tokenize("cafe \" \n\n zz").ids, (std::vector<int32_t>{13, 5, 1}));
+  const ScratchDirectory saved;
+  read.save(saved.path());
+  for (const char* removed : {"tokenizer.json", "vocab.txt"}) {
+    const ScratchDirectory one;
+    read.save(one.path());
+    std::filesystem::remove(one.path() / removed);
+    const Tokenizer again = Tokenizer::from_directory(one.path());
+    EXPECT_EQ(again.vocabulary().id("##af"), 16) << "without " << removed;
+    EXPECT_EQ(again.tokenize("[blank 14] [blank").ids, read.tokenize("[blank 14] [blank").ids);
+  }
+}
+
+TEST(TokenizerFiles, ClassesSayWhichFileCounts) {
+  const ScratchDirectory scratch;
+  TokenizerOptions cased;
+  cased.lower_case = false;
+  const auto with = [&](const std::string& config) {
+    small(cased).save(scratch.path());
+    write_file(scratch.path() / "tokenizer_config.json", config);
+    return Tokenizer::from_directory(scratch.path());
+  };
+  for (const std::string kind : {"PreTrainedTokenizerFast", "TokenizersBackend"}) {
+    const Tokenizer json = with(fmt::format(
+        R"({{"tokenizer_class": "{}", "do_lower_case": true, "cls_token": "cafe", "padding_side": "left"}})",
+        kind));
+    EXPECT_FALSE(json.options().lower_case) << kind << " is tokenizer.json alone";
+    EXPECT_EQ(json.options().cls, "[CLS]");
+    EXPECT_EQ(json.options().padding_side, Side::kLeft);
+    Json without = parse_json(read_file(scratch.path() / "tokenizer.json"), "x");
+    without["post_processor"] = nullptr;
+    write_file(scratch.path() / "tokenizer.json", dump_json(without));
+    EXPECT_THROW(Tokenizer::from_directory(scratch.path()), InputError) << "no [CLS] would be added";
+    std::filesystem::remove(scratch.path() / "tokenizer.json");
+    EXPECT_THROW(Tokenizer::from_directory(scratch.path()), InputError);
+  }
+  EXPECT_TRUE(with(R"({"tokenizer_class": "BertTokenizer"})").options().lower_case) << "BERT's default";
+  EXPECT_TRUE(with("{}").options().lower_case);
+  EXPECT_FALSE(with(R"({"do_lower_case": false})").options().lower_case);
+  small(cased).save(scratch.path());
+  std::filesystem::remove(scratch.path() / "tokenizer_config.json");
+  EXPECT_FALSE(Tokenizer::from_directory(scratch.path()).options().lower_case)
+      << "nothing speaks for a class";
+}
+
 TEST(TokenizerFiles, ConfigWinsOverTokenizerJsonAndOverridesOverBoth) {
   const ScratchDirectory scratch;
   small().save(scratch.path());
