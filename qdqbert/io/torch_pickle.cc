@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 
 #include "qdqbert/base/mapped_file.h"
+#include "qdqbert/io/legacy_pickle.h"
 #include "qdqbert/io/refuse.h"
 #include "qdqbert/io/unpickler.h"
 #include "qdqbert/io/zip_archive.h"
@@ -21,13 +23,6 @@ bool starts_with(std::span<const std::byte> bytes, std::string_view start) {
 
 void refuse_other_formats(std::span<const std::byte> bytes, const std::string& name) {
   if (starts_with(bytes, "PK")) return;
-  // Protocol 2, a ten-byte integer that is the old format's magic number.
-  constexpr std::string_view kLegacy("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
-  if (starts_with(bytes, kLegacy))
-    refuse(
-        "[pickle] {} is in the format of PyTorch before 1.6, which is not read; "
-        "load and save it with a current PyTorch",
-        name);
   if (bytes.size() > 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0)
     refuse("[pickle] {} is a tar archive, the format of PyTorch before 0.2, which is not read", name);
   refuse("[pickle] {} is not a zip archive, which pytorch_model.bin has to be", name);
@@ -114,41 +109,69 @@ const ZipEntry& pickle_entry(const ZipArchive& archive, const std::string& name,
   return *found;
 }
 
+/// The storages of a zip archive by key, each read once.
+class ArchivedStorages {
+ public:
+  ArchivedStorages(std::span<const std::byte> bytes, const std::string& name)
+      : archive_(ZipArchive::parse(bytes, name)),
+        name_(name),
+        code_(archive_.read(pickle_entry(archive_, name, prefix_))) {
+    if (const ZipEntry* order = archive_.find(prefix_ + "byteorder")) {
+      const ZipContent content = archive_.read(*order);
+      if (!starts_with(content.bytes, "little"))
+        refuse("[pickle] {}: the tensors are not in little-endian byte order", name);
+    }
+  }
+
+  std::span<const std::byte> code() const { return code_.bytes; }
+  std::span<const std::byte> at(const std::string& key, const std::string& tensor, TensorSet& set) {
+    const std::string entry_name = prefix_ + "data/" + key;
+    auto storage = read_.find(entry_name);
+    if (storage == read_.end()) {
+      const ZipEntry* entry = archive_.find(entry_name);
+      if (!entry)
+        refuse("[pickle] {}: the storage {} of the tensor \"{}\" is missing", name_, entry_name, tensor);
+      storage = read_.emplace(entry_name, archive_.read(*entry)).first;
+      if (storage->second.owner) set.keep(storage->second.owner);
+    }
+    return storage->second.bytes;
+  }
+
+ private:
+  ZipArchive archive_;
+  const std::string& name_;
+  std::string prefix_;
+  ZipContent code_;
+  std::unordered_map<std::string, ZipContent> read_;
+};
+
 }  // namespace
 
 TensorSet parse_torch_pickle(std::span<const std::byte> bytes, const std::string& name) {
-  refuse_other_formats(bytes, name);
-  const ZipArchive archive = ZipArchive::parse(bytes, name);
-  std::string prefix;
-  const ZipEntry& pickle = pickle_entry(archive, name, prefix);
-  if (const ZipEntry* order = archive.find(prefix + "byteorder")) {
-    const ZipContent content = archive.read(*order);
-    if (!starts_with(content.bytes, "little"))
-      refuse("[pickle] {}: the tensors are not in little-endian byte order", name);
+  std::optional<ArchivedStorages> archive;
+  LegacyPickle legacy;
+  if (is_legacy_pickle(bytes)) {
+    legacy = parse_legacy_pickle(bytes, name);
+  } else {
+    refuse_other_formats(bytes, name);
+    archive.emplace(bytes, name);
+    legacy.tensors = unpickle_state_dict(archive->code(), name);
   }
-  const ZipContent code = archive.read(pickle);
-  const auto tensors = unpickle_state_dict(code.bytes, name);
 
   TensorSet set;
-  std::unordered_map<std::string, ZipContent> storages;
   const uint64_t limit = expansion_limit(bytes.size());
   uint64_t copied = 0;
-  for (const auto& [tensor_name, tensor] : tensors) {
-    const std::string entry_name = prefix + "data/" + tensor.storage.key;
-    auto storage = storages.find(entry_name);
-    if (storage == storages.end()) {
-      const ZipEntry* entry = archive.find(entry_name);
-      if (!entry)
-        refuse("[pickle] {}: the storage {} of the tensor \"{}\" is missing", name, entry_name, tensor_name);
-      storage = storages.emplace(entry_name, archive.read(*entry)).first;
-      if (storage->second.owner) set.keep(storage->second.owner);
-    }
-    const auto data = storage->second.bytes;
+  for (const auto& [tensor_name, tensor] : legacy.tensors) {
+    const std::string& key = tensor.storage.key;
+    const auto found = legacy.storages.find(key);
+    if (!archive && found == legacy.storages.end())
+      refuse("[pickle] {}: the storage {} of the tensor \"{}\" is missing", name, key, tensor_name);
+    const std::span<const std::byte> data = archive ? archive->at(key, tensor_name, set) : found->second;
     const size_t element = size_of(tensor.storage.dtype);
     if (data.size() % element != 0 || data.size() / element != static_cast<uint64_t>(tensor.storage.numel))
       refuse(
           "[pickle] {}: the storage {} of the tensor \"{}\" should have {} elements of {}, it has {} bytes",
-          name, entry_name, tensor_name, tensor.storage.numel, name_of(tensor.storage.dtype), data.size());
+          name, key, tensor_name, tensor.storage.numel, name_of(tensor.storage.dtype), data.size());
     const Window window(tensor, name, tensor_name);
     TensorView view{tensor.storage.dtype, tensor.shape, {}};
     if (window.contiguous()) {

@@ -142,16 +142,16 @@ class Machine {
   std::vector<std::pair<std::string, PickledTensor>> run() {
     while (step()) {
     }
-    const Value& top = values_[pop()];
-    if (top.kind != Kind::kDict)
-      refuse(fmt::format("it holds {}, not a dictionary of tensors", kind_name(top.kind)));
+    const Value& top = unwrapped(values_[pop()]);
     std::vector<std::pair<std::string, PickledTensor>> out;
     std::unordered_map<std::string, size_t> places;
+    const bool has_tensors = holds_tensors(top);
     for (size_t i = 0; i < top.items.size(); i += 2) {
       const Value& key = values_[top.items[i]];
       const Value& value = values_[top.items[i + 1]];
       if (key.kind != Kind::kText)
         refuse(fmt::format("a key of the dictionary is {}, not a string", kind_name(key.kind)));
+      if (has_tensors && is_scalar(value.kind)) continue;  // a step, an epoch, a version
       if (value.kind != Kind::kTensor)
         refuse(fmt::format("\"{}\" is {}, not a tensor; only a plain dictionary of tensors is read", key.text,
                            kind_name(value.kind)));
@@ -166,7 +166,60 @@ class Machine {
     return out;
   }
 
+  /// Bytes up to the end of the pickle.
+  size_t size() const { return at_; }
+  /// The legacy format's list of storages, in the order in which they follow.
+  std::vector<std::string> run_list() {
+    while (step()) {
+    }
+    const Value& top = values_[pop()];
+    std::vector<std::string> out;
+    if (top.kind != Kind::kList) refuse("the list of its storages is missing");
+    for (const Ref item : top.items) {
+      if (values_[item].kind != Kind::kText) refuse("the list of its storages holds something else");
+      out.push_back(values_[item].text);
+    }
+    return out;
+  }
+  const std::vector<PickledStorage>& storages() const { return storages_; }
+  /// Runs a pickle whose value is of no interest but for the byte order.
+  void run_over() {
+    while (step()) {
+    }
+    const Value& top = values_[pop()];
+    for (size_t i = 0; top.kind == Kind::kDict && i < top.items.size(); i += 2) {
+      const Value &key = values_[top.items[i]], &value = values_[top.items[i + 1]];
+      if (key.kind == Kind::kText && key.text == "little_endian" && value.kind == Kind::kBool &&
+          value.integer == 0)
+        refuse("the tensors are not in little-endian byte order");
+    }
+  }
+
  private:
+  static bool is_scalar(Kind kind) {
+    return kind == Kind::kNone || kind == Kind::kBool || kind == Kind::kInteger || kind == Kind::kFloat ||
+           kind == Kind::kText;
+  }
+  bool holds_tensors(const Value& dict) const {
+    for (size_t i = 1; i < dict.items.size(); i += 2)
+      if (values_[dict.items[i]].kind == Kind::kTensor) return true;
+    return false;
+  }
+  /// The state dict of a training checkpoint stands under a name beside what else was saved.
+  const Value& unwrapped(const Value& top) const {
+    constexpr std::array<std::string_view, 4> kNames = {"state_dict", "model_state_dict", "model", "module"};
+    if (top.kind != Kind::kDict)
+      refuse(fmt::format("it holds {}, not a dictionary of tensors", kind_name(top.kind)));
+    if (holds_tensors(top)) return top;
+    for (const std::string_view name : kNames)
+      for (size_t i = 0; i < top.items.size(); i += 2) {
+        const Value &key = values_[top.items[i]], &value = values_[top.items[i + 1]];
+        if (key.kind == Kind::kText && key.text == name && value.kind == Kind::kDict && holds_tensors(value))
+          return value;
+      }
+    return top;
+  }
+
   [[noreturn]] void refuse(std::string_view why) const { io::refuse("[pickle] {}: {}", name_, why); }
   [[noreturn]] void broken(std::string_view what) const {
     refuse(fmt::format("the pickle is damaged at byte {}: {}", at_, what));
@@ -288,7 +341,12 @@ class Machine {
 
   void push_storage() {
     const Value& id = values_[pop()];
-    if (id.kind != Kind::kTuple || id.items.size() != 5) broken("a persistent id is not a tuple of five");
+    // The legacy format has a sixth: None, or a view into another storage.
+    const bool five = id.kind == Kind::kTuple && id.items.size() == 5;
+    const bool legacy = id.kind == Kind::kTuple && id.items.size() == 6;
+    if (!five && !legacy) broken("a persistent id is not a tuple of five");
+    if (legacy && values_[id.items[5]].kind != Kind::kNone)
+      refuse("a storage is a view into another, which is not read");
     const Value& tag = values_[id.items[0]];
     const KnownGlobal* type = global(id.items[1]);
     const Value& key = values_[id.items[2]];
@@ -372,6 +430,11 @@ class Machine {
         return true;
       case kLong1: {
         const size_t size = number(1);
+        if (size == 10) {  // the magic number of the legacy format, which its reader has compared
+          take(size);
+          push_integer(0);
+          return true;
+        }
         if (size > 8) broken(fmt::format("an integer of {} bytes is too large", size));
         uint64_t value = number(size);
         if (size > 0 && size < 8 && (value >> (8 * size - 1)) != 0) value |= ~uint64_t{0} << (8 * size);
@@ -504,9 +567,32 @@ class Machine {
 
 }  // namespace
 
+UnpickledDict unpickle_dict(std::span<const std::byte> pickle, const std::string& name) {
+  Machine machine(pickle, name);
+  UnpickledDict dict;
+  dict.tensors = machine.run();
+  dict.storages = machine.storages();
+  dict.size = machine.size();
+  return dict;
+}
+
 std::vector<std::pair<std::string, PickledTensor>> unpickle_state_dict(std::span<const std::byte> pickle,
                                                                        const std::string& name) {
-  return Machine(pickle, name).run();
+  return unpickle_dict(pickle, name).tensors;
+}
+
+std::vector<std::string> unpickle_names(std::span<const std::byte> pickle, const std::string& name,
+                                        size_t& size) {
+  Machine machine(pickle, name);
+  std::vector<std::string> names = machine.run_list();
+  size = machine.size();
+  return names;
+}
+
+size_t skip_pickle(std::span<const std::byte> pickle, const std::string& name) {
+  Machine machine(pickle, name);
+  machine.run_over();
+  return machine.size();
 }
 
 }  // namespace qdqbert::io

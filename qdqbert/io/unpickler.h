@@ -31,10 +31,27 @@ struct PickledTensor {
   Shape strides;
 };
 
-/// The named tensors of a pickled dictionary, in its order. Throws InputError naming `name`
-/// for anything else; a global that is not on the list of plain tensor parts is refused by
-/// its name before anything is done with it.
+struct UnpickledDict {
+  std::vector<std::pair<std::string, PickledTensor>> tensors;  ///< in the order of the dictionary
+  std::vector<PickledStorage> storages;                        ///< all that the pickle names
+  size_t size = 0;                                             ///< bytes of the pickle
+};
+
+/// The named tensors of a pickled dictionary; numbers, texts and None beside them are left out. A dictionary
+/// without tensors that has one with tensors under "state_dict", "model_state_dict", "model" or "module" is taken
+/// for that. Throws InputError naming `name` for anything else; a global that is not on the list of plain tensor
+/// parts is refused by its name before anything is done with it.
+UnpickledDict unpickle_dict(std::span<const std::byte> pickle, const std::string& name);
+
+/// Its tensors.
 std::vector<std::pair<std::string, PickledTensor>> unpickle_state_dict(std::span<const std::byte> pickle,
                                                                        const std::string& name);
+
+/// A pickled list of texts, and bytes that the pickle takes. Throws as unpickle_dict().
+std::vector<std::string> unpickle_names(std::span<const std::byte> pickle, const std::string& name,
+                                        size_t& size);
+
+/// Bytes of a pickle of plain values. Throws as unpickle_dict(), and for one that says {"little_endian": False}.
+size_t skip_pickle(std::span<const std::byte> pickle, const std::string& name);
 
 }  // namespace qdqbert::io

@@ -371,7 +371,7 @@ TEST(HostileConfigTest, NamedFaults) {
   expect(R"({"num_labels": -1})", "num_labels must be between");
   expect(R"({"num_labels": 99999999999})", "num_labels must be between");
   expect(R"({"id2label": {}})", "no label");
-  expect(R"({"id2label": {"0": null}})", "an object of texts");
+  expect(R"({"id2label": {"0": [1]}})", "an object of texts");
   expect(R"({"id2label": [1]})", "id2label must be an object");
   expect(R"({"label2id": 5})", "label2id must be an object");
   expect(R"({"pruned_heads": {"0": [-1]}})", "names head -1");

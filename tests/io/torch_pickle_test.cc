@@ -155,6 +155,57 @@ TEST(TorchPickleTest, RefusesWhatIsNoPlainDictionary) {
       "[pickle] x.bin: \"model\" is a dictionary, not a tensor; only a plain dictionary of tensors is read");
 }
 
+/// What PyTorch before 1.6 wrote: magic number, version, machine, object, order of storages, storages.
+std::string legacy_file(const std::string& pickle,
+                        const std::vector<std::pair<std::string, std::string>>& storages,
+                        bool little_endian = true) {
+  std::string file("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+  file += "\x80\x02M\xe9\x03.";
+  file += "\x80\x02}" + pickle_text("little_endian") + (little_endian ? "\x88" : "\x89") + "s.";
+  file += pickle + "\x80\x02](";
+  for (const auto& [key, bytes] : storages) file += pickle_text(key);
+  file += "e.";
+  for (const auto& [key, bytes] : storages) file += little(bytes.size() / 4, 8) + bytes;
+  return file;
+}
+
+TEST(TorchPickleTest, ReadsTheFormatBefore16) {
+  const std::string pickle =
+      pickle_state_dict({{.name = "whole", .key = "9", .numel = 12, .shape = {3, 4}, .strides = {4, 1}},
+                         {.name = "transposed", .key = "9", .numel = 12, .shape = {4, 3}, .strides = {1, 4}},
+                         {.name = "other", .key = "7", .numel = 2, .shape = {2}, .strides = {1}}});
+  const std::string file = legacy_file(pickle, {{"7", bytes_of(std::vector<float>{5, 6})}, {"9", kTwelve}});
+  const TensorSet set = parse(file);
+  EXPECT_EQ(to_float32(*set.find("whole")), counting(12));
+  EXPECT_EQ(to_float32(*set.find("transposed")), (std::vector<float>{0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11}));
+  EXPECT_EQ(to_float32(*set.find("other")), (std::vector<float>{5, 6}));
+  for (size_t size = 15; size < file.size(); ++size)
+    EXPECT_NE(refusal(file.substr(0, size)), "accepted") << size;
+  const auto two = std::pair(std::string("7"), bytes_of(std::vector<float>{5, 6}));
+  EXPECT_NE(refusal(legacy_file(pickle, {two, {"9", kTwelve}}, false)).find("little-endian"),
+            std::string::npos);
+  EXPECT_NE(refusal(legacy_file(pickle, {two})).find("storage 9"), std::string::npos);
+  EXPECT_NE(refusal(legacy_file(pickle, {two, two})).find("stands twice"), std::string::npos);
+  EXPECT_NE(refusal(legacy_file(pickle, {two, {"8", kTwelve}})).find("no tensor uses"), std::string::npos);
+  EXPECT_NE(refusal(legacy_file(pickle, {{"7", kTwelve}, {"9", kTwelve}})).find("should have 2 elements"),
+            std::string::npos);
+}
+
+TEST(TorchPickleTest, StateDictsOfTrainingCheckpoints) {
+  const std::string dict =
+      pickle_state_dict({{.name = "w", .numel = 12, .shape = {3, 4}, .strides = {4, 1}}});
+  const std::string inner = dict.substr(2, dict.size() - 3);  // without protocol and stop
+  for (const std::string name : {"state_dict", "model", "model_state_dict", "module"}) {
+    const std::string code = "\x80\x02}(" + pickle_text("epoch") + "K\x05" + pickle_text("args") + "}" +
+                             pickle_text(name) + inner + "u.";
+    EXPECT_EQ(to_float32(*parse(torch_file(code, {{"0", kTwelve}})).find("w")), counting(12)) << name;
+  }
+  const std::string beside = "\x80\x02}(" + pickle_text("step") + "K\x05" + pickle_text("none") + "N" +
+                             pickle_text("w") +
+                             pickle_tensor({.name = "w", .numel = 12, .shape = {12}, .strides = {1}}) + "u.";
+  EXPECT_EQ(parse(torch_file(beside, {{"0", kTwelve}})).tensors().size(), 1u) << beside.size();
+}
+
 TEST(TorchPickleTest, RefusesTensorsThatDoNotFitTheirStorage) {
   const auto with = [](TensorPiece piece) {
     piece.name = "t";
@@ -184,9 +235,6 @@ TEST(TorchPickleTest, RefusesTensorsThatDoNotFitTheirStorage) {
 }
 
 TEST(TorchPickleTest, RefusesOtherFormatsByName) {
-  EXPECT_EQ(refusal(std::string("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15)),
-            "[pickle] x.bin is in the format of PyTorch before 1.6, which is not read; "
-            "load and save it with a current PyTorch");
   EXPECT_EQ(refusal("<!DOCTYPE html>"),
             "[pickle] x.bin is not a zip archive, which pytorch_model.bin has to be");
   EXPECT_EQ(refusal(std::string(257, 'x') + "ustar  "),
