@@ -52,12 +52,15 @@ Tensor tensor_of(const OwnedTensor& values) {
 }
 
 std::optional<Tensor> whole_numbers(DType dtype, const Shape& shape, std::span<const int64_t> values) {
-  if (dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kF32) return std::nullopt;
+  if (dtype != DType::kI64 && dtype != DType::kI32 && dtype != DType::kF32 && dtype != DType::kBool)
+    return std::nullopt;
   WritableTensor made = allocate_tensor(dtype, shape);
   if (dtype == DType::kI64)
     std::copy(values.begin(), values.end(), made.as<int64_t>());
   else if (dtype == DType::kI32)
     std::copy(values.begin(), values.end(), made.as<int32_t>());
+  else if (dtype == DType::kBool)
+    std::transform(values.begin(), values.end(), made.as<bool>(), [](int64_t value) { return value != 0; });
   else
     std::copy(values.begin(), values.end(), made.as<float>());
   return made.tensor;

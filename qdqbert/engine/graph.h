@@ -43,7 +43,7 @@ struct WritableTensor {
 };
 WritableTensor allocate_tensor(DType dtype, Shape shape);
 Tensor tensor_of(const OwnedTensor& values);
-/// Ids or a mask in the type that a graph declares for them: I64, I32 or F32; nothing for other types.
+/// Ids or a mask in the type that a graph declares for them: I64, I32, F32 or BOOL; nothing for other types.
 /// `values` has as many elements as the shape.
 std::optional<Tensor> whole_numbers(DType dtype, const Shape& shape, std::span<const int64_t> values);
 

@@ -14,6 +14,7 @@
 #include "qdqbert/engine/fallback.h"
 #include "qdqbert/engine/import_onnx.h"
 #include "qdqbert/engine/kernels/self_check.h"
+#include "qdqbert/engine/name_inputs.h"
 #include "qdqbert/engine/padded_texts.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
@@ -127,6 +128,7 @@ void Session::State::load(const fs::path& model) {
   check_quantization(graph);
   check_finite(graph);
   forget_cache(graph);
+  name_inputs(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   const GraphIndex index(graph);
   hides_padding = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
@@ -156,6 +158,7 @@ void Session::State::load(const fs::path& model) {
     longest = fallback->longest();
     return;
   }
+  check_inputs(graph);
   const std::string file = graph.name;
   unpacked = std::make_unique<Unpacked>(std::move(graph), threads);
   if (const std::string missing = unpacked->missing(); !missing.empty())

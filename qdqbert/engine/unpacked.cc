@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/name_inputs.h"
 #include "qdqbert/engine/passes/fold_constants.h"
 #include "qdqbert/engine/reference/operators.h"
 
@@ -57,6 +58,12 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
       inputs.push_back(encoder_states(batch, input));
       continue;
     }
+    if (input.name == "position_ids") {
+      inputs.push_back(*position_ids(input, static_cast<int64_t>(batch.batch),
+                                     static_cast<int64_t>(batch.choices),
+                                     static_cast<int64_t>(batch.length)));
+      continue;
+    }
     std::span<const Integer> values;
     int64_t otherwise = 0;
     Shape shape = rows;
@@ -69,7 +76,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
     } else if (is_text_mask(input.name)) {
       values = batch.attention_mask;
       otherwise = 1;
-    } else if (input.name == "token_type_ids" || input.name == "segment_ids") {
+    } else if (input.name == "token_type_ids") {
       values = batch.token_type_ids;
     } else {
       fail("[session] {}: nothing is known about the input {}", graph.name, input.name);
@@ -82,7 +89,7 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
     const DType dtype = input.dtype.value_or(DType::kI64);
     std::optional<Tensor> tensor = whole_numbers(dtype, shape, given);
     if (!tensor)
-      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32 or F32", graph.name,
+      fail("[session] {}: the input {} has type {}; ids and masks are I64, I32, F32 or BOOL", graph.name,
            input.name, name_of(dtype));
     inputs.push_back(std::move(*tensor));
   }

@@ -137,6 +137,74 @@ float* elements(GraphEdit& edit, onnx::Model& model, const std::string& part, st
   throw std::runtime_error("no " + part);
 }
 
+/// Positions of a request are counted, whoever asks for them.
+TEST_F(ForeignFiles, PositionsAsAnInput) {
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{-1, -1}, {1, -1}, {-1}}) {
+    onnx::Model model = float_model();
+    const std::vector<float> expected = Session(write(model)).run(Request(2, 9).pad(2).view())[0].values;
+    GraphEdit edit(model);
+    const std::string table = "embeddings.position_embeddings.weight";
+    std::string rows = edit.before("Gather", {table, "position_ids"}, {{"axis", {0}}});
+    edit.redirect(
+        edit.reader(table).output(0) == rows ? edit.reader(table, 1).output(0) : edit.reader(table).output(0),
+        rows);
+    ::onnx::ValueInfoProto& input = *edit.graph().add_input();
+    input.set_name("position_ids");
+    input.mutable_type()->mutable_tensor_type()->set_elem_type(::onnx::TensorProto::INT64);
+    for (const int64_t size : shape) {
+      auto& dim = *input.mutable_type()->mutable_tensor_type()->mutable_shape()->add_dim();
+      if (size > 0) dim.set_dim_value(size);
+    }
+    const Both both(write(model));
+    EXPECT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+    EXPECT_LE(largest_difference(both, Request(2, 9).pad(2)), kOrderOfSums);
+    EXPECT_LE(largest_difference(both, Request(2, 20).holes(2)), kOrderOfSums);
+    EXPECT_EQ(both.session.run(Request(2, 9).pad(2).view())[0].values, expected);
+  }
+}
+
+/// Names of TensorFlow and of older exporters, and a mask of booleans.
+TEST_F(ForeignFiles, InputsUnderOtherNames) {
+  const onnx::Model plain = float_model();
+  const std::vector<float> expected = Session(write(plain)).run(Request(2, 9).pad(2).view())[0].values;
+  const std::vector<std::vector<std::string>> all = {
+      {"input_word_ids", "input_mask", "input_type_ids"},
+      {"serving_default_input_ids:0", "serving_default_attention_mask:0", "serving_default_token_type_ids:0"},
+      {"input_ids", "input_mask", "segment_ids"}};
+  for (const std::vector<std::string>& names : all)
+    for (const bool boolean : {false, true}) {
+      onnx::Model model = float_model();
+      GraphEdit edit(model);
+      const std::vector<std::string> ours = {"input_ids", "attention_mask", "token_type_ids"};
+      for (size_t i = 0; i < 3; ++i)
+        for (auto& input : *edit.graph().mutable_input())
+          if (input.name() == ours[i]) {
+            std::string read = names[i];
+            if (i == 1 && boolean) {
+              input.mutable_type()->mutable_tensor_type()->set_elem_type(::onnx::TensorProto::BOOL);
+              read = edit.before("Cast", {read}, {{"to", {::onnx::TensorProto::INT64}}});
+            }
+            if (read != ours[i]) edit.redirect(ours[i], read);
+            input.set_name(names[i]);
+          }
+      const Both both(write(model));
+      EXPECT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+      EXPECT_EQ(both.session.run(Request(2, 9).pad(2).view())[0].values, expected);
+      EXPECT_LE(largest_difference(both, Request(2, 9).pad(2)), kOrderOfSums);
+    }
+}
+
+TEST_F(ForeignFiles, InputsThatNobodyFillsAreRefusedWhenTheFileIsOpened) {
+  onnx::Model model = float_model();
+  GraphEdit edit(model);
+  ::onnx::ValueInfoProto& input = *edit.graph().add_input();
+  input.set_name("head_mask");
+  input.mutable_type()->mutable_tensor_type()->set_elem_type(::onnx::TensorProto::FLOAT);
+  edit.add_output(edit.add("Mul", {"head_mask", edit.number(2)}));
+  const std::string text = testing::refusal([&] { const Session session(write(model)); });
+  EXPECT_NE(text.find("head_mask"), std::string::npos) << text;
+}
+
 TEST_F(ForeignFiles, WeightsThatAreNoNumbersAreRefusedByName) {
   for (const char* part : {"query.weight", "word_embeddings", "LayerNorm.bias", "output.dense.bias"})
     for (const float wrong : {NAN, INFINITY, -INFINITY}) {

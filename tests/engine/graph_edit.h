@@ -87,11 +87,11 @@ class GraphEdit {
         if (output == value) return node;
     throw std::runtime_error("nothing produces " + value);
   }
-  /// The first node that reads the value.
-  ::onnx::NodeProto& reader(const std::string& value) {
+  /// The node that reads the value, after `skip` others.
+  ::onnx::NodeProto& reader(const std::string& value, int skip = 0) {
     for (::onnx::NodeProto& node : *graph_.mutable_node())
       for (const std::string& input : node.input())
-        if (input == value) return node;
+        if (input == value && skip-- == 0) return node;
     throw std::runtime_error("nothing reads " + value);
   }
   /// The node that produces the value.

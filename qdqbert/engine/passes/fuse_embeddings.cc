@@ -50,8 +50,7 @@ class Search {
     const std::string& name = graph_.values[input].name;
     if (std::find(graph_.inputs.begin(), graph_.inputs.end(), input) != graph_.inputs.end()) {
       if (name == "input_ids") return take(tables.words, table) && take(tables.ids, input);
-      if (name == "token_type_ids" || name == "segment_ids")
-        return take(tables.types, table) && take(tables.type_ids, input);
+      if (name == "token_type_ids") return take(tables.types, table) && take(tables.type_ids, input);
     }
     return false;
   }

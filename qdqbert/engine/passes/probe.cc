@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "qdqbert/base/error.h"
+#include "qdqbert/engine/name_inputs.h"
 #include "qdqbert/engine/passes/shape_rules.h"
 #include "qdqbert/engine/reference/operators.h"
 
@@ -33,8 +34,13 @@ class Run {
     const Value& input = graph_.values[id];
     if (input.name.starts_with("encoder_")) return set_source(id);
     const size_t rank = input.shape ? input.shape->size() : 2;
-    if (rank != 2 && rank != 3) return;
     Fact& fact = run_.facts[id];
+    if (input.name == "position_ids") {
+      fact.contents = position_ids(input, run_.batch, run_.choices, run_.length);
+      if (fact.contents) fact.shape = fact.contents->shape;
+      return;
+    }
+    if (rank != 2 && rank != 3) return;
     fact.shape = rank == 2 ? Shape{run_.batch, run_.length}
                            : Shape{run_.batch / run_.choices, run_.choices, run_.length};
     if (input.name.find("mask") == std::string::npos) return;

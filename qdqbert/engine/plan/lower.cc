@@ -69,9 +69,9 @@ void Lowering::check_inputs() {
                       "keys and values are kept by the session",
                       input.name)};
     if (input.name != "input_ids" && input.name != "attention_mask" && input.name != "token_type_ids" &&
-        input.name != "segment_ids")
-      throw CannotPack{
-          fmt::format("graph input {} is none of input_ids, attention_mask, token_type_ids", input.name)};
+        input.name != "position_ids")
+      throw CannotPack{fmt::format(
+          "graph input {} is none of input_ids, attention_mask, token_type_ids, position_ids", input.name)};
     if (input.shape && input.shape->size() == 3) plan_->by_choices = true;
   }
 }
