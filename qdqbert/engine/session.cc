@@ -16,6 +16,7 @@
 #include "qdqbert/engine/kernels/self_check.h"
 #include "qdqbert/engine/name_inputs.h"
 #include "qdqbert/engine/padded_texts.h"
+#include "qdqbert/engine/passes/expand.h"
 #include "qdqbert/engine/passes/passes.h"
 #include "qdqbert/engine/plan/lower.h"
 #include "qdqbert/engine/plan/pack_batch.h"
@@ -129,6 +130,7 @@ void Session::State::load(const fs::path& model) {
   check_finite(graph);
   forget_cache(graph);
   name_inputs(graph);
+  expand_layers(graph);
   for (const ValueId id : graph.outputs) output_names.push_back(graph.values[id].name);
   const GraphIndex index(graph);
   hides_padding = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {

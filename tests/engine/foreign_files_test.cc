@@ -205,6 +205,76 @@ TEST_F(ForeignFiles, InputsThatNobodyFillsAreRefusedWhenTheFileIsOpened) {
   EXPECT_NE(text.find("head_mask"), std::string::npos) << text;
 }
 
+/// What lies around the products of an attention.
+struct Block {
+  std::string q, k, v, context;  ///< [B, S, H]
+};
+
+std::vector<Block> blocks_of(GraphEdit& edit) {
+  std::vector<Block> found;
+  const auto up = [&](std::string value, std::string_view op) {
+    while (edit.producer(value).op_type() != op) value = edit.producer(value).input(0);
+    return edit.producer(value);
+  };
+  std::vector<std::string> softmaxes;
+  for (const auto& node : edit.graph().node())
+    if (node.op_type() == "Softmax") softmaxes.push_back(node.output(0));
+  for (const std::string& weights : softmaxes) {
+    const ::onnx::NodeProto scores = up(weights, "MatMul"), context = edit.reader(weights);
+    Block block;
+    block.q = up(scores.input(0), "Reshape").input(0);
+    block.k = up(scores.input(1), "Reshape").input(0);
+    block.v = up(context.input(1), "Reshape").input(0);
+    const ::onnx::NodeProto turned = edit.reader(context.output(0));
+    block.context = edit.reader(turned.output(0)).output(0);
+    found.push_back(block);
+  }
+  return found;
+}
+
+TEST_F(ForeignFiles, LayersOfOtherDomainsAreOurs) {
+  const Request padded = Request(3, 11).pad(3), holes = Request(3, 30).holes(4);
+  const onnx::Model plain = float_model();
+  const Session ours(write(plain));
+  for (const std::string form : {"raw mask", "counts", "standard, joined", "standard, booleans"}) {
+    SCOPED_TRACE(form);
+    onnx::Model model = float_model();
+    GraphEdit edit(model);
+    auto& domain = *edit.model().add_opset_import();
+    domain.set_domain("com.microsoft");
+    domain.set_version(1);
+    const bool standard = form.starts_with("standard");
+    if (standard) edit.model().mutable_opset_import(0)->set_version(23);
+    const std::string mask32 = edit.before("Cast", {"attention_mask"}, {{"to", {6}}});
+    const std::string counts = edit.before("ReduceSum", {mask32, edit.integers({1})}, {{"keepdims", {0}}});
+    const std::string booleans = edit.before(
+        "Cast", {edit.before("Unsqueeze", {"attention_mask", edit.integers({1, 2})})}, {{"to", {9}}});
+    const std::string bias = edit.mask_bias();
+    for (const Block& block : blocks_of(edit)) {
+      std::string result;
+      if (standard)
+        result =
+            edit.add("Attention", {block.q, block.k, block.v, form == "standard, joined" ? bias : booleans},
+                     {{"q_num_heads", {4}}, {"kv_num_heads", {4}}});
+      else
+        result = edit.add("MultiHeadAttention",
+                          {block.q, block.k, block.v, "", form == "counts" ? counts : mask32},
+                          {{"num_heads", {4}}});
+      if (!standard) edit.producer(result).set_domain("com.microsoft");
+      edit.redirect(block.context, result);
+    }
+    const Both both(write(model));
+    EXPECT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+    EXPECT_LE(largest_difference(both, padded), kOrderOfSums);
+    EXPECT_LE(largest_difference(both, holes), kOrderOfSums);
+    EXPECT_LE(largest_difference(both.session.run(padded.view()), ours.run(padded.view()), padded),
+              kOrderOfSums);
+    // A count keeps the first tokens, whichever the mask means.
+    const float apart = largest_difference(both.session.run(holes.view()), ours.run(holes.view()), holes);
+    EXPECT_EQ(apart <= kOrderOfSums, form != "counts") << apart;
+  }
+}
+
 TEST_F(ForeignFiles, WeightsThatAreNoNumbersAreRefusedByName) {
   for (const char* part : {"query.weight", "word_embeddings", "LayerNorm.bias", "output.dense.bias"})
     for (const float wrong : {NAN, INFINITY, -INFINITY}) {

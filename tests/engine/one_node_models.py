@@ -66,10 +66,11 @@ def run_peer(model, feeds):
     return "onnx", ReferenceEvaluator(model).run(None, feeds)
 
 
-def case(op, inputs, opset=13, outputs=1, domain="", refused=False, tolerance=None, flips=0.0, **attributes):
-    """`flips`: the share of integers that may differ by one."""
+def case(op, inputs, opset=13, outputs=1, domain="", refused=False, tolerance=None, flips=0.0, constants=(),
+         **attributes):
+    """`flips`: the share of integers that may differ by one. `constants`: inputs that are part of the model."""
     name = f"{(domain + '.') if domain else ''}{op}"
-    feeds = {f"x{i}": value for i, value in enumerate(inputs) if value is not None}
+    feeds = {f"x{i}": value for i, value in enumerate(inputs) if value is not None and i not in constants}
     names = ["" if value is None else f"x{i}" for i, value in enumerate(inputs)]
     node = helper.make_node(op, names, [f"y{i}" for i in range(outputs)], name="node", domain=domain, **attributes)
     graph = helper.make_graph(
@@ -77,6 +78,7 @@ def case(op, inputs, opset=13, outputs=1, domain="", refused=False, tolerance=No
         "one_node",
         [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for n, v in feeds.items()],
         [onnx.ValueInfoProto(name=f"y{i}") for i in range(outputs)],
+        [onnx.numpy_helper.from_array(inputs[i], f"x{i}") for i in constants],
     )
     opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -150,6 +152,36 @@ def found_in_foreign_graphs():
             case("Trilu", [floats(2, 4, 5), np.array(k, I64)], opset=14, upper=upper)
     case("Trilu", [bools(4, 4)], opset=14, upper=0)
     case("Sum", [floats(2, 3), floats(3), floats(2, 1)])
+
+
+def layers_of_onnx_runtime():
+    """What its optimizer makes of a BERT's layers."""
+    ms = {"domain": "com.microsoft"}
+    for op in ("BiasGelu", "FastGelu"):
+        case(op, [floats(2, 5, 8), floats(8)], **ms)
+    case("FastGelu", [floats(2, 5, 8)], **ms)
+    case("QuickGelu", [floats(2, 5, 8)], **ms)
+    case("QuickGelu", [floats(2, 5, 8)], alpha=1.0, **ms)
+    for activation in ("Relu", "Tanh", "Sigmoid"):
+        case("FusedGemm", [floats(5, 8), floats(8, 3), floats(3)], activation=activation, **ms)
+        case("FusedGemm", [floats(5, 8), floats(3, 8), floats(3)], activation=activation, transB=1, alpha=0.5, **ms)
+    for beta in (None, floats(8)):
+        for bias in (None, floats(8)):
+            case("SkipLayerNormalization", [floats(2, 5, 8), floats(2, 5, 8), floats(8), beta, bias], constants=(2,),
+                 epsilon=1e-5, **ms)
+    case("LayerNormalization", [floats(2, 5, 8), floats(8)], opset=17, constants=(1,))
+    case("RMSNormalization", [floats(2, 5, 8), floats(8)], opset=23)
+    ids = ints(2, 5, dtype=I32, low=0, high=9)
+    tables = [floats(10, 8), floats(6, 8), floats(2, 8), floats(8), floats(8)]
+    case("EmbedLayerNormalization", [ids, ints(2, 5, dtype=I32, low=0, high=1), *tables, np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], I32)],
+         outputs=2, constants=(2, 3, 4, 5, 6), **ms)
+    case("EmbedLayerNormalization", [ids, None, tables[0], tables[1], None, *tables[3:], None, ids % 6], constants=(2, 3, 5, 6), **ms)
+    x, weight, bias = floats(2, 5, 8), floats(8, 24, low=-0.5, high=0.5), floats(24)
+    for mask in (None, np.array([[1, 1, 1, 1, 1], [1, 0, 1, 0, 1]], I32)):
+        for extra in ({}, {"unidirectional": 1}, {"scale": 0.3, "mask_filter_value": -50000.0}):
+            case("Attention", [x, weight, bias, mask], num_heads=2, constants=(1,), **extra, **ms)
+    case("Attention", [x, weight, bias, None, None, floats(2, 2, 5, 5)], num_heads=2, constants=(1,), **ms)
+    case("Attention", [x, floats(8, 20), floats(20)], num_heads=2, qkv_hidden_sizes=[8, 8, 4], constants=(1,), **ms)
 
 
 def elementwise():
@@ -472,7 +504,7 @@ def quantization():
              domain="com.microsoft", tolerance=2e-5)
 
 
-for family in (elementwise, shapes, movement, casts, products, rows, quantization, found_in_foreign_graphs):
+for family in (elementwise, shapes, movement, casts, products, rows, quantization, found_in_foreign_graphs, layers_of_onnx_runtime):
     family()
 (directory / "cases.json").write_text(json.dumps({"cases": cases, "skipped": skipped}, indent=1))
 print(f"{len(cases)} models, {len(skipped)} that neither peer computes")

@@ -10,6 +10,7 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/engine/import_onnx.h"
+#include "qdqbert/engine/passes/expand.h"
 #include "qdqbert/engine/reference/operators.h"
 #include "qdqbert/io/safetensors.h"
 
@@ -24,7 +25,8 @@ Tensor copied(const TensorView& view) {
 
 std::vector<Tensor> run_file(const std::filesystem::path& path, const io::SafetensorsFile& tensors,
                              const reference::Environment& environment) {
-  const Graph graph = import_onnx(path);
+  Graph graph = import_onnx(path);
+  expand_layers(graph);
   std::vector<Tensor> inputs;
   for (const ValueId id : graph.inputs)
     inputs.push_back(copied(tensors.at("input." + graph.values[id].name)));

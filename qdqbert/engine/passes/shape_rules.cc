@@ -239,6 +239,17 @@ constexpr std::array kSameShape = {std::string_view("QuantizeLinear"),
                                    std::string_view("LogSoftmax"),
                                    std::string_view("Hardmax"),
                                    std::string_view("Cast"),
+                                   std::string_view("Gelu"),
+                                   std::string_view("Attention"),
+                                   std::string_view("RMSNormalization"),
+                                   std::string_view("com.microsoft.Attention"),
+                                   std::string_view("com.microsoft.BiasGelu"),
+                                   std::string_view("com.microsoft.FastGelu"),
+                                   std::string_view("com.microsoft.Gelu"),
+                                   std::string_view("com.microsoft.LayerNormalization"),
+                                   std::string_view("com.microsoft.MultiHeadAttention"),
+                                   std::string_view("com.microsoft.QuickGelu"),
+                                   std::string_view("com.microsoft.SkipLayerNormalization"),
                                    std::string_view("Erf"),
                                    std::string_view("Sqrt"),
                                    std::string_view("Tanh"),
@@ -310,6 +321,7 @@ std::vector<std::optional<Shape>> output_shapes(const Node& node, const std::vec
   if (op == "Slice") return {slice(inputs)};
   if (op == "Concat") return {concat(node, inputs)};
   if (op == "qdqbert.Embeddings") return {embeddings(inputs)};
+  if (op == "com.microsoft.EmbedLayerNormalization") return {embeddings(inputs)};
   if (op == "qdqbert.Linear" || op == "qdqbert.QuantizedLinear") return {linear(node, inputs)};
   return {};
 }
