@@ -32,8 +32,8 @@ bench: setup ## build and run the benchmarks (JSON under build/benchmarks)
 	@cmake --build $(BUILD) -j $(JOBS)
 	@scripts/bench
 
-format: ## clang-format over all sources
-	@git ls-files '*.h' '*.cc' | xargs clang-format -i
+format: ## format all C++ (clang-format 14, the system's or PyPI's)
+	@scripts/format
 
 lint: build ## clang-tidy over all sources
 	@git ls-files 'qdqbert/*.cc' 'cli/*.cc' | xargs clang-tidy -p $(BUILD) --quiet

@@ -97,16 +97,14 @@ std::vector<Output> Unpacked::run(const PaddedBatch<Integer>& batch, bool by_cho
   // A second request at the same time computes on its own thread.
   const std::unique_lock shared(mutex_, std::try_to_lock);
   if (shared && !pool_) pool_ = std::make_unique<WorkerPool>(threads_);
-  const std::vector<Tensor> results =
-      reference::run(graph, inputs, {.pool = shared ? pool_.get() : nullptr});
+  const std::vector<Tensor> results = reference::run(graph, inputs, {.pool = shared ? pool_.get() : nullptr});
   if (nanoseconds)
     *nanoseconds =
         std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - before)
             .count();
   std::vector<Output> outputs;
   for (size_t i = 0; i < results.size(); ++i)
-    outputs.push_back(
-        {graph.values[graph.outputs[i]].name, results[i].shape, to_float32(results[i].view())});
+    outputs.push_back({graph.values[graph.outputs[i]].name, results[i].shape, to_float32(results[i].view())});
   return outputs;
 }
 

@@ -8,8 +8,8 @@
 #include "qdqbert/base/file.h"
 #include "qdqbert/tasks/counter_random.h"
 #include "qdqbert/tasks/records.h"
-#include "qdqbert/tasks/text_rows.h"
 #include "qdqbert/tasks/tag_features.h"
+#include "qdqbert/tasks/text_rows.h"
 
 namespace qdqbert::tasks {
 
