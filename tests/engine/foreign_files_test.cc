@@ -275,6 +275,74 @@ TEST_F(ForeignFiles, LayersOfOtherDomainsAreOurs) {
   }
 }
 
+/// Each way in which torch and optimum write an attention, and onnxsim a linear layer, one by one and together.
+TEST_F(ForeignFiles, FormsOfOneAttentionRunPacked) {
+  constexpr unsigned kGuard = 1, kFactor = 2, kIdle = 4, kThree = 8, kRows = 16, kAll = 31;
+  for (const unsigned forms : {kGuard, kFactor, kIdle, kThree, kRows, kAll}) {
+    SCOPED_TRACE(forms);
+    onnx::Model model = float_model();
+    GraphEdit edit(model);
+    std::vector<std::string> softmaxes, products;
+    for (const auto& node : edit.graph().node()) {
+      if (node.op_type() == "Softmax") softmaxes.push_back(node.output(0));
+      // Those of the layers, whose rows are tokens.
+      if (node.op_type() == "MatMul" && edit.reader(node.output(0)).op_type() == "Add" &&
+          node.name().find("layer.") != std::string::npos && node.name().find("dense") != std::string::npos)
+        products.push_back(node.output(0));
+    }
+    const auto size_of = [&](const std::string& value, int64_t axis) {
+      return edit.add("Gather", {edit.add("Shape", {value}), edit.integers({axis})}, {{"axis", {0}}});
+    };
+    for (const std::string& weights : softmaxes) {
+      ::onnx::NodeProto& context = edit.reader(weights);
+      const std::string out = context.output(0);
+      if (forms & kGuard)
+        edit.reader(weights).set_input(
+            0, edit.add("Where", {edit.add("IsNaN", {weights}), edit.number(0), weights}));
+      const std::string scaled = edit.producer(edit.producer(weights).input(0)).input(0);
+      const ::onnx::NodeProto scale = edit.producer(scaled);
+      const ::onnx::NodeProto scores = edit.producer(scale.input(0));
+      if (forms & kFactor) {
+        const std::string size =
+            edit.add("Cast", {size_of(scores.input(0), 3)}, {{"to", {::onnx::TensorProto::FLOAT}}});
+        const std::string root = edit.add("Sqrt", {size});
+        edit.producer(scaled).set_input(
+            1, scale.op_type() == "Div" ? root : edit.add("Div", {edit.number(1), root}));
+      }
+      if (forms & kIdle) edit.reader(out).set_input(0, edit.add("Reshape", {out, edit.add("Shape", {out})}));
+      if (forms & kThree) {
+        const ::onnx::NodeProto turn = edit.producer(scores.input(1));
+        const std::string straight = edit.add("Transpose", {turn.input(0)}, {{"perm", {0, 2, 1, 3}}});
+        const std::string joined = edit.add(
+            "Concat", {edit.integers({-1}), size_of(straight, 2), size_of(straight, 3)}, {{"axis", {0}}});
+        const std::string turned =
+            edit.add("Transpose", {edit.add("Reshape", {straight, joined})}, {{"perm", {0, 2, 1}}});
+        const std::string four =
+            edit.add("Concat",
+                     {size_of(straight, 0), size_of(straight, 1), size_of(straight, 3), size_of(straight, 2)},
+                     {{"axis", {0}}});
+        edit.producer(scores.output(0)).set_input(1, edit.add("Reshape", {turned, four}));
+      }
+    }
+    for (const std::string& product : products) {
+      if (!(forms & kRows)) break;
+      const std::string x = edit.producer(product).input(0);
+      const std::string rows = edit.add("Concat", {edit.integers({-1}), size_of(x, 2)}, {{"axis", {0}}});
+      const std::string back =
+          edit.add("Concat", {size_of(x, 0), size_of(x, 1), edit.integers({-1})}, {{"axis", {0}}});
+      edit.producer(product).set_input(0, edit.add("Reshape", {x, rows}));
+      edit.reader(product).set_input(edit.reader(product).input(0) == product ? 0 : 1,
+                                     edit.add("Reshape", {product, back}));
+    }
+    const Both both(write(model));
+    EXPECT_TRUE(both.session.packed()) << both.session.plan()[0].note;
+    for (const size_t length : {1, 9, 30}) {
+      EXPECT_LE(largest_difference(both, Request(3, length).pad(length / 4)), kOrderOfSums);
+      EXPECT_LE(largest_difference(both, Request(1, length).holes(3)), kOrderOfSums);
+    }
+  }
+}
+
 TEST_F(ForeignFiles, WeightsThatAreNoNumbersAreRefusedByName) {
   for (const char* part : {"query.weight", "word_embeddings", "LayerNorm.bias", "output.dense.bias"})
     for (const float wrong : {NAN, INFINITY, -INFINITY}) {

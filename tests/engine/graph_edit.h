@@ -94,6 +94,11 @@ class GraphEdit {
         if (input == value && skip-- == 0) return node;
     throw std::runtime_error("nothing reads " + value);
   }
+  bool is_constant(const std::string& value) {
+    for (const ::onnx::TensorProto& tensor : graph_.initializer())
+      if (tensor.name() == value) return true;
+    return false;
+  }
   /// The node that produces the value.
   void remove(const std::string& value) {
     for (int n = 0; n < graph_.node_size(); ++n)

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "qdqbert/engine/passes/mask_dependence.h"
+#include "qdqbert/engine/passes/sizes.h"
 
 namespace qdqbert::engine {
 
@@ -108,27 +109,22 @@ AssumptionCheck::AssumptionCheck(Graph before, std::vector<Assumption> assumptio
 std::optional<AssumptionCheck::Size> AssumptionCheck::size_of(const Probes& probes, int64_t first,
                                                               int64_t second) {
   const Probe &a = probes.runs[0], &b = probes.runs[1];
-  const auto is = [&](int64_t in_first, int64_t in_second) {
-    return first == in_first && second == in_second;
-  };
   Size size;
-  if (first == second)
+  if (first == second) {
     size.constant = first;
-  else if (is(a.batch, b.batch))
-    size.batch = 1;
-  else if (is(a.length, b.length))
-    size.length = 1;
-  else if (is(a.batch * a.length, b.batch * b.length))
-    size.product = 1;
-  else if (is(a.sources, b.sources))
-    size.sources = 1;
-  else if (is(a.choices, b.choices))
-    size.choices = 1;
-  else if (is(a.batch / a.choices, b.batch / b.choices))
-    size.rows = 1;
-  else
-    return std::nullopt;
-  return size;
+    return size;
+  }
+  const auto is_multiple = [&](int64_t in_first, int64_t in_second, int64_t& times) {
+    if (in_first < 1 || first % in_first != 0 || first / in_first * in_second != second) return false;
+    times = first / in_first;
+    return true;
+  };
+  if (is_multiple(a.batch * a.length, b.batch * b.length, size.product) ||
+      is_multiple(a.length, b.length, size.length) || is_multiple(a.sources, b.sources, size.sources) ||
+      is_multiple(a.batch, b.batch, size.batch) || is_multiple(a.choices, b.choices, size.choices) ||
+      is_multiple(a.batch / a.choices, b.batch / b.choices, size.rows))
+    return size;
+  return std::nullopt;
 }
 
 void AssumptionCheck::remember_shapes() {
@@ -143,6 +139,8 @@ void AssumptionCheck::remember_shapes() {
         if (const auto size = size_of(probes, (*a.shape)[d], (*b.shape)[d])) shaped.sizes.push_back(*size);
       if (shaped.sizes.size() == a.shape->size()) shaped_.push_back(std::move(shaped));
     }
+  factors_ = size_factors(graph_, probes);
+  for (const auto& [id, number] : factors_) wanted_[id] = true;
   const std::vector<MaskDependence> depends = mask_dependence(graph_, probes.runs[1]);
   key_by_key_ = std::all_of(watched_.begin(), watched_.end(), [&](const Watched& watched) {
     const MaskDependence& on = depends[watched.id];
@@ -151,6 +149,8 @@ void AssumptionCheck::remember_shapes() {
     const bool of_sources = graph_.values[on.mask].name.starts_with("encoder_");
     return is_bias(watched.assumption.kind) && of_sources == (watched.assumption.kind == Kind::kSources);
   });
+  for (const auto& [id, number] : factors_)
+    key_by_key_ = key_by_key_ && depends[id].kind == MaskDependence::Kind::kNone;
   for (const Shaped& shaped : shaped_)
     key_by_key_ = key_by_key_ && depends[shaped.id].kind != MaskDependence::Kind::kAny;
 }
@@ -172,6 +172,8 @@ std::string AssumptionCheck::ask(const RequestSizes& sizes, bool all_queries) co
   for (const auto& [id, assumption] : watched_)
     if (!holds(run, id, assumption, all_queries))
       return fmt::format("{} is not {}", assumption.value, meaning(assumption.kind));
+  for (const auto& [id, number] : factors_)
+    if (!is_number(run, id, number)) return fmt::format("{} is not {}", graph_.values[id].name, number);
   for (const auto& [id, expected] : shaped_) {
     Shape shape;
     for (const Size& size : expected)

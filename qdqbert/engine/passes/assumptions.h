@@ -6,6 +6,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "qdqbert/engine/graph.h"
@@ -34,7 +35,7 @@ class AssumptionCheck {
   size_t longest() const;
 
  private:
-  /// A size of a value's shape in both probes.
+  /// A size of a value's shape in both probes: the sum of these many of each.
   struct Size {
     int64_t constant = 0, batch = 0, length = 0, product = 0, sources = 0, choices = 0, rows = 0;
   };
@@ -55,6 +56,7 @@ class AssumptionCheck {
   Graph graph_;
   std::vector<Watched> watched_;
   std::vector<Shaped> shaped_;
+  std::vector<std::pair<ValueId, float>> factors_;  ///< see size_factors()
   std::vector<bool> wanted_;
   bool key_by_key_ = false;  ///< see broken()
   mutable std::mutex mutex_;

@@ -182,6 +182,20 @@ Node* only_reader(const Match& match, ValueId id, std::initializer_list<std::str
   return nullptr;
 }
 
+/// What is read in place of the weights where they are only asked for NaN, as a row of masked keys alone has it,
+/// and 0 put there: tokens of a text see at least themselves.
+ValueId guarded(const Match& match, ValueId weights) {
+  const std::vector<uint32_t>& readers = match.readers(weights);
+  if (readers.size() != 2 || match.is_output(weights)) return weights;
+  for (const uint32_t reader : readers) {
+    const Node& where = match.node(reader);
+    if (where.op != "Where" || where.inputs[2] != weights || match.scalar(where.inputs[1]) != 0.0f) continue;
+    const Node* asks = match.producer(where.inputs[0], {"IsNaN"});
+    if (asks && asks->inputs[0] == weights && match.is_private(where.inputs[0])) return where.outputs[0];
+  }
+  return weights;
+}
+
 void fuse(Graph& graph, const Match& match, const Probes& probes, const Node& softmax) {
   const Search search(match, probes);
   const auto scores = scores_of(match, probes, softmax.inputs[0]);
@@ -194,7 +208,7 @@ void fuse(Graph& graph, const Match& match, const Probes& probes, const Node& so
   if (!terms_fit(search, *scores, *q, *k)) return;
 
   float p_scale = 0;
-  ValueId probabilities = softmax.outputs[0];
+  ValueId probabilities = guarded(match, softmax.outputs[0]);
   if (const Node* quantize = only_reader(match, probabilities, {"qdqbert.FakeQuantize"})) {
     p_scale = quantize->real("scale", 0);
     probabilities = quantize->outputs[0];

@@ -1,4 +1,5 @@
 #include "qdqbert/engine/passes/passes.h"
+#include "qdqbert/engine/passes/sizes.h"
 
 namespace qdqbert::engine {
 
@@ -11,8 +12,10 @@ Graph run_passes(Graph& graph) {
   fuse_fake_quantize(graph);
   fuse_layer_norm(graph);
   fuse_activations(graph);
-  fuse_linears(graph);
   Graph before = graph;
+  drop_reshapes(graph);
+  fuse_linears(graph);
+  resolve_factors(graph);
   resolve_reshapes(graph);
   fuse_attention(graph);
   fuse_embeddings(graph);
