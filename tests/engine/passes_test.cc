@@ -122,6 +122,20 @@ TEST(Passes, PairsOfOneScaleAreFakeQuantization) {
             "outputs y\n");
 }
 
+TEST(Passes, ZeroPointsThatAreLeftOutAreZero) {
+  for (const bool quantize : {false, true}) {
+    Maker m;
+    m.input("x");
+    add_pair(m, "x", "a", 0.25f, 0.25f);
+    m.node("Relu", {"a"}, "y");
+    m.output("y");
+    // Without one QuantizeLinear makes unsigned codes.
+    m.graph.nodes[quantize ? 0 : 1].inputs.pop_back();
+    fuse_fake_quantize(m.graph);
+    EXPECT_EQ(m.graph.nodes[0].op, quantize ? "QuantizeLinear" : "qdqbert.FakeQuantize");
+  }
+}
+
 /// `squares_of` other than the numerator's input is no LayerNorm.
 Graph decomposed_norm(const std::string& squares_of) {
   Maker m;
