@@ -61,9 +61,13 @@ class Prediction {
 
   void prepare(engine::Session session) {
     text::Tokenizer tokenizer = pipeline::find_tokenizer(file_, o_.tokenizer, session, kTokenizerRemedy);
-    const int64_t longest = bounded_length(o_.max_seq_length, tokenizer, session, o_.length_given);
     pipeline::ModelFacts facts = pipeline::read_model_facts(file_);
     facts.task = task_ = task_for(facts, session);  // what the user says goes before what the model says
+    if (task_ == pipeline::TaskKind::kEmbed)
+      prepare_embeddings(facts.sentence);
+    else
+      facts.sentence.reset();
+    const int64_t longest = bounded_length(o_.max_seq_length, tokenizer, session, o_.length_given);
     report_["task"] = name_of(task_);
     if (task_ == pipeline::TaskKind::kQuestions && o_.text)
       fail<UsageError>("[predict] {} answers questions: --question and --context", file_.string());
@@ -76,6 +80,19 @@ class Prediction {
                                   .tokenizer = {},
                                   .max_length = static_cast<size_t>(longest),
                                   .tokens_per_batch = static_cast<size_t>(o_.tokens_per_batch)});
+  }
+
+  /// What modules.json beside the file says, changed as the flags ask.
+  void prepare_embeddings(std::optional<tasks::SentenceModel>& sentence) {
+    if (sentence && !o_.length_given)
+      o_.max_seq_length = sentence->max_seq_length.value_or(text::kNoMaxLength);
+    if (!sentence) sentence.emplace();
+    if (o_.pooling != "model")
+      sentence->pooling = {o_.pooling == "first" ? tasks::Pooling::kCls : *tasks::pooling_named(o_.pooling)};
+    if (!o_.normalize_given) return;
+    std::erase_if(sentence->steps,
+                  [](const auto& step) { return std::holds_alternative<tasks::Normalize>(step); });
+    if (o_.normalize) sentence->steps.emplace_back(tasks::Normalize{});
   }
 
   pipeline::TaskKind task_for(const pipeline::ModelFacts& facts, const engine::Session& session) const {
@@ -111,8 +128,9 @@ class Prediction {
     PredictorOptions options;
     options.top_k = o_.top_k;
     options.threshold = o_.threshold;
-    options.normalize = o_.normalize;
-    options.first_token = o_.pooling == "first";
+    options.embeddings.sentence = pipeline_->facts().sentence;
+    options.embeddings.prompt_name = o_.prompt_name;
+    options.embeddings.normalize_pooled = o_.normalize_given && o_.normalize;
     options.generation = o_.generation;
     options.use_cache = o_.use_cache;
     options.questions = question_options();

@@ -7,6 +7,7 @@
 
 #include "qdqbert/base/error.h"
 #include "qdqbert/pipeline/model_facts.h"
+#include "qdqbert/tasks/sentence_embedding.h"
 
 namespace qdqbert::cli {
 
@@ -48,9 +49,17 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   parser.add("choices", o.choices, "the choices of a multiple-choice model, each an argument");
   parser.add("top_k", o.top_k, "labels or fillers that an answer lists; tokens to draw from");
   parser.add("threshold", o.threshold, "score from which on a label holds, where several may hold");
-  parser.add_choice("pooling", o.pooling, {"mean", "first"},
-                    "embeddings: the mean over all tokens, or the first token");
-  parser.add("normalize", o.normalize, "embeddings of length 1");
+  std::vector<std::string> poolings = tasks::pooling_names();
+  poolings.insert(poolings.begin(), {"model", "first"});
+  parser.add_choice(
+      "pooling", o.pooling, poolings,
+      "embeddings: as modules.json beside the file says, else the mean over all tokens; first is cls");
+  parser.add("normalize", o.normalize,
+             "embeddings of length 1 (default: where modules.json says so, or is absent)");
+  parser.add(
+      "prompt_name", o.prompt_name,
+      "embeddings: the prompt before every text, by its name in config_sentence_transformers.json (default: "
+      "the one that is named there; \"\": none)");
   parser.group("generated texts");
   int64_t seed = static_cast<int64_t>(o.generation.seed);
   parser.add("max_new_tokens", o.generation.max_new_tokens, "length of a continuation, in tokens");
@@ -92,6 +101,7 @@ std::optional<PredictOptions> parse_predict(const Arguments& arguments) {
   o.engine.add_to(parser, true, false);
   if (!parser.parse(arguments)) return std::nullopt;
   o.length_given = parser.given("max_seq_length");
+  o.normalize_given = parser.given("normalize");
   o.generation.seed = static_cast<uint64_t>(seed);
   if (parser.given("top_k")) o.generation.top_k = o.top_k;
   if (o.question.has_value() != o.context.has_value())

@@ -22,8 +22,9 @@ struct PredictOptions {
   tasks::GenerationOptions generation{.max_new_tokens = 32};
   bool use_cache = true;
   double threshold = 0.5;
-  bool normalize = true;
-  std::string pooling = "mean";
+  bool normalize = true, normalize_given = false;
+  std::string pooling = "model";
+  std::optional<std::string> prompt_name;
   std::optional<std::string> question, context, squad, output, n_best_output, json;
   bool raw = false;
   int64_t max_seq_length = 384;

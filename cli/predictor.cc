@@ -5,7 +5,6 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/pipeline/chooser.h"
 #include "qdqbert/pipeline/classifier.h"
-#include "qdqbert/pipeline/embedder.h"
 #include "qdqbert/pipeline/generator.h"
 #include "qdqbert/pipeline/mask_filler.h"
 #include "qdqbert/pipeline/next_sentence.h"
@@ -283,9 +282,7 @@ class Generate : public Over<pipeline::Generator> {
 class Embed : public Over<pipeline::Embedder> {
  public:
   Embed(const pipeline::Pipeline& pipeline, const PredictorOptions& options)
-      : Over(pipeline, pipeline::EmbedderOptions{
-                           options.first_token ? pipeline::Pooling::kFirst : pipeline::Pooling::kMean,
-                           options.normalize}) {}
+      : Over(pipeline, options.embeddings) {}
 
   std::string describe(const Json& answer) const override {
     return dump_json(answer.at("embedding"), {-1, false, false, true});

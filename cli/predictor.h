@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qdqbert/base/json.h"
+#include "qdqbert/pipeline/embedder.h"
 #include "qdqbert/pipeline/pipeline.h"
 #include "qdqbert/pipeline/question_answerer.h"
 #include "qdqbert/tasks/text_generation.h"
@@ -22,10 +23,9 @@ struct TextRequest {
 };
 
 struct PredictorOptions {
-  int64_t top_k = 5;         ///< scores, fillers that an answer lists
-  double threshold = 0.5;    ///< of labels that are independent of each other
-  bool normalize = true;     ///< embeddings
-  bool first_token = false;  ///< embeddings: the first token's row and not the mean
+  int64_t top_k = 5;       ///< scores, fillers that an answer lists
+  double threshold = 0.5;  ///< of labels that are independent of each other
+  pipeline::EmbedderOptions embeddings;
   tasks::GenerationOptions generation;
   bool use_cache = true;  ///< generation: false computes the whole text for every token
   pipeline::QuestionOptions questions;

@@ -65,6 +65,9 @@ class Task {
                                                 const train::TaskContext& context) = 0;
   /// For quantization.json and training_args.json, beside max_seq_length: what features depend on.
   virtual Json feature_settings() const { return Json::object(); }
+  /// Writes what belongs beside a checkpoint or an exported file. `has_weights`: the directory has this model's.
+  virtual void save_beside(const std::filesystem::path& /*directory*/, const model::PreTrainedModel&,
+                           bool /*has_weights*/) const {}
   /// Adds to the file of --json. `metrics` without "eval_".
   virtual void report(Json& report, const Json& metrics, const train::TaskData& data) const;
 };

@@ -17,6 +17,7 @@
 #include "qdqbert/io/wrapper_names.h"
 #include "qdqbert/model/load_weights.h"
 #include "qdqbert/model/onnx_export.h"
+#include "qdqbert/tasks/sentence_folder.h"
 #include "qdqbert/train/calibrate.h"
 #include "qdqbert/train/device.h"
 #include "qdqbert/train/model_directory.h"
@@ -128,8 +129,9 @@ class TaskRun {
   }
 
   fs::path resolve(const std::optional<std::string>& name) const {
-    return io::resolve_model(name.value_or(o_.model.model_name_or_path), o_.model.model_revision,
-                             o_.model.cache_dir.value_or(""));
+    return tasks::encoder_directory(io::resolve_model(name.value_or(o_.model.model_name_or_path),
+                                                      o_.model.model_revision,
+                                                      o_.model.cache_dir.value_or("")));
   }
 
   void load() {
@@ -299,7 +301,10 @@ class TaskRun {
   void save() {
     io::SaveOptions options;
     options.dtype = io::parse_save_dtype(o_.run.save_dtype);
-    if (writes_files()) train::save_quantized(*model_, tokenizer(), quantization_, output_, options);
+    if (writes_files()) {
+      train::save_quantized(*model_, tokenizer(), quantization_, output_, options);
+      task_.save_beside(output_, *model_, true);
+    }
     saved_ = true;
   }
 
@@ -477,6 +482,7 @@ class TaskRun {
       io::write_config(directory / "config.json", config);
     }
     if (tokenizer_ && !stays("vocab.txt") && !stays("tokenizer.json")) tokenizer_->save(directory);
+    task_.save_beside(directory, *model_, saved_);
   }
 
   void export_model() {

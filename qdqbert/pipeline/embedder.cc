@@ -1,33 +1,54 @@
 #include "qdqbert/pipeline/embedder.h"
 
-#include <cmath>
+#include <algorithm>
 
 namespace qdqbert::pipeline {
 
+namespace {
+
+/// The output that holds embeddings, and whether it has a row for each token; else it has one for each text.
+struct EmbeddingOutput {
+  std::string name;
+  bool by_token;
+};
+
+EmbeddingOutput embedding_output(const Pipeline& pipeline) {
+  const std::vector<std::string>& names = pipeline.session().output_names();
+  const auto has = [&](const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (has("sentence_embedding")) return {"sentence_embedding", false};
+  if (!has("last_hidden_state") && has("token_embeddings")) return {"token_embeddings", true};
+  return {"last_hidden_state", true};
+}
+
+}  // namespace
+
 Embedder::Embedder(Pipeline pipeline, const EmbedderOptions& options)
-    : TextTask(std::move(pipeline), TaskKind::kEmbed, "last_hidden_state", true, kAnyTokens),
-      options_(options) {}
+    : TextTask(pipeline, TaskKind::kEmbed, embedding_output(pipeline).name,
+               embedding_output(pipeline).by_token, kAnyTokens),
+      sentence_(options.sentence.value_or(pipeline.facts().sentence.value_or(tasks::SentenceModel{}))),
+      prompt_(sentence_.prompt(options.prompt_name)) {
+  if (!prompt_.empty()) prompt_tokens_ = pipeline.tokenizer().tokenize(prompt_).size() + 1;
+  if (embedding_output(pipeline).by_token) {
+    sentence_.width(model().columns());
+    return;
+  }
+  // The graph has done it all, but for what is asked for beyond: a pooling of one row leaves it as it is.
+  sentence_.pooling = {tasks::Pooling::kCls};
+  sentence_.include_prompt = true;
+  sentence_.steps.clear();
+  if (options.normalize_pooled) sentence_.steps.emplace_back(tasks::Normalize{});
+}
 
 PreparedText Embedder::prepare(const TextRequest& request) const {
-  return encode_text(pipeline(), request, EmptyText::kAllowed);
+  return encode_text(pipeline(), {prompt_ + request.text, request.pair}, EmptyText::kAllowed);
 }
 
 Embedding Embedder::answer_from(const PreparedText& prepared, std::span<const TextOutput> outputs) const {
   const TextOutput& states = outputs[0];
-  std::vector<double> sum(states.columns, 0.0);
-  const size_t rows = options_.pooling == Pooling::kFirst ? 1 : states.rows;
-  for (size_t r = 0; r < rows; ++r)
-    for (size_t j = 0; j < states.columns; ++j) sum[j] += double{states.row(r)[j]};
-  double square = 0;
-  for (double& value : sum) {
-    value /= static_cast<double>(rows);
-    square += value * value;
-  }
-  const double length = options_.normalize && square > 0 ? std::sqrt(square) : 1.0;
-  Embedding answer;
-  answer.truncated = prepared.truncated;
-  for (const double value : sum) answer.values.push_back(static_cast<float>(value / length));
-  return answer;
+  return {tasks::embed_sentence(sentence_, states.values, states.columns, prompt_tokens_),
+          prepared.truncated};
 }
 
 }  // namespace qdqbert::pipeline

@@ -1,30 +1,33 @@
 // Texts to vectors.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "qdqbert/pipeline/text_task.h"
+#include "qdqbert/tasks/sentence_embedding.h"
 
 namespace qdqbert::pipeline {
 
-/// How the states of a text's tokens become one vector.
-enum class Pooling {
-  kMean,   ///< of all tokens, the special ones included
-  kFirst,  ///< the state of [CLS]
-};
-
 struct EmbedderOptions {
-  Pooling pooling = Pooling::kMean;
-  bool normalize = true;  ///< to Euclidean length 1
+  /// How states become a vector. Default: as modules.json beside the model says, else their mean, brought to
+  /// length 1.
+  std::optional<tasks::SentenceModel> sentence{};
+  /// Prompt before every text, by its name. Default: the one that the model names; "": none.
+  std::optional<std::string> prompt_name{};
+  bool normalize_pooled = false;  ///< to length 1 also where the graph itself makes one vector a text
 };
 
 struct Embedding {
-  std::vector<float> values;  ///< [H]
-  bool truncated = false;     ///< the end of the text was not read
+  std::vector<float> values;
+  bool truncated = false;  ///< the end of the text was not read
 };
 
 class Embedder : public TextTask<TextRequest, Embedding> {
  public:
+  /// Throws InputError where layers of modules.json do not fit the model, UsageError for a prompt that is not
+  /// there.
   explicit Embedder(Pipeline pipeline, const EmbedderOptions& options = {});
 
   PreparedText prepare(const TextRequest& request) const override;
@@ -32,7 +35,9 @@ class Embedder : public TextTask<TextRequest, Embedding> {
  private:
   Embedding answer_from(const PreparedText& prepared, std::span<const TextOutput> outputs) const override;
 
-  EmbedderOptions options_;
+  tasks::SentenceModel sentence_;
+  std::string prompt_;
+  size_t prompt_tokens_ = 0;  ///< with [CLS]; 0 without a prompt
 };
 
 }  // namespace qdqbert::pipeline

@@ -8,6 +8,7 @@
 #include "qdqbert/base/error.h"
 #include "qdqbert/base/json.h"
 #include "qdqbert/io/bert_config.h"
+#include "qdqbert/tasks/sentence_folder.h"
 
 namespace qdqbert::pipeline {
 
@@ -62,6 +63,7 @@ ModelFacts read_model_facts(const fs::path& onnx_file) {
   if (!fs::is_regular_file(place / "config.json")) place /= "..";
   const fs::path file = place / "config.json";
   ModelFacts facts;
+  facts.sentence = tasks::sentence_folder_of(onnx_file);
   if (!fs::is_regular_file(file)) return facts;
   const Json config = read_json(file);
   if (!config.is_object()) fail("[model] {} is no JSON object", file.string());
@@ -86,7 +88,8 @@ std::optional<TaskKind> task_of_outputs(const engine::Session& session) {
                        [&](const std::string& name) { return name.find(part) != std::string::npos; });
   };
   if (has("start") && has("end")) return TaskKind::kQuestions;
-  if (has("last_hidden_state")) return TaskKind::kEmbed;
+  if (has("last_hidden_state") || has("token_embeddings") || has("sentence_embedding"))
+    return TaskKind::kEmbed;
   return std::nullopt;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "qdqbert/engine/session.h"
+#include "qdqbert/tasks/sentence_embedding.h"
 
 namespace qdqbert::pipeline {
 
@@ -35,13 +36,14 @@ enum class ScoreKind {
 };
 
 struct ModelFacts {
-  std::optional<TaskKind> task;           ///< of the first of `architectures` that has one
-  std::map<int64_t, std::string> labels;  ///< id2label
-  std::optional<ScoreKind> scores;        ///< of problem_type
+  std::optional<TaskKind> task;                  ///< of the first of `architectures` that has one
+  std::map<int64_t, std::string> labels;         ///< id2label
+  std::optional<ScoreKind> scores;               ///< of problem_type
+  std::optional<tasks::SentenceModel> sentence;  ///< of modules.json: how states become a vector
 };
 
-/// Reads config.json in the file's directory or the one above it; everything absent when there
-/// is none. Throws InputError for a config.json that is no JSON object, and for an id2label
+/// Reads config.json in the file's directory or the one above it, and modules.json of sentence-transformers;
+/// everything absent when there is none. Throws InputError for a config.json that is no JSON object, and for an id2label
 /// that is no map from numbers to texts, numbers or truth values.
 ModelFacts read_model_facts(const std::filesystem::path& onnx_file);
 

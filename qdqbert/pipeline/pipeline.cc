@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "qdqbert/pipeline/model_files.h"
+#include "qdqbert/tasks/sentence_folder.h"
 
 namespace qdqbert::pipeline {
 
@@ -24,11 +25,17 @@ void RunControl::check() const {
 
 Pipeline::Pipeline(std::string name, engine::Session session, text::Tokenizer tokenizer, ModelFacts facts,
                    const PipelineOptions& options) {
-  if (options.max_length == 0 || options.tokens_per_batch == 0)
-    fail<UsageError>("[pipeline] max_length is {} and tokens_per_batch {}, both must be 1 or more",
-                     options.max_length, options.tokens_per_batch);
+  size_t longest = options.max_length.value_or(384);
+  if (facts.sentence) {
+    if (!options.max_length)
+      longest = static_cast<size_t>(facts.sentence->max_seq_length.value_or(text::kNoMaxLength));
+    if (facts.sentence->lower_case) tokenizer = tasks::lowercased(tokenizer);
+  }
+  if (longest == 0 || options.tokens_per_batch == 0)
+    fail<UsageError>("[pipeline] max_length is {} and tokens_per_batch {}, both must be 1 or more", longest,
+                     options.tokens_per_batch);
   const auto most = static_cast<size_t>(std::max<int64_t>(tokenizer.options().model_max_length, 0));
-  const size_t length = std::min({options.max_length, most, session.longest_text()});
+  const size_t length = std::min({longest, most, session.longest_text()});
   state_ = std::make_shared<const State>(State{std::move(name), std::move(session), std::move(tokenizer),
                                                std::move(facts), length, options.tokens_per_batch});
 }

@@ -18,8 +18,10 @@ namespace qdqbert::pipeline {
 struct PipelineOptions {
   engine::SessionOptions session;
   std::filesystem::path tokenizer;  ///< a directory or file; empty: beside the model
-  size_t max_length = 384;          ///< tokens of a text with special ones; less where the model ends before
-  size_t tokens_per_batch = 2048;   ///< texts share a run up to so many; a longer text runs alone
+  /// Tokens of a text with special ones; less where tokenizer or model end before. Default: 384, and what a
+  /// sentence-transformers folder says of its own.
+  std::optional<size_t> max_length;
+  size_t tokens_per_batch = 2048;  ///< texts share a run up to so many; a longer text runs alone
 };
 
 /// Work was stopped by its std::stop_token; there is no answer.

@@ -1,5 +1,6 @@
 #include "qdqbert/train/embed_data.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "qdqbert/base/error.h"
@@ -7,7 +8,11 @@
 
 namespace qdqbert::train {
 
-EmbedData::EmbedData(tasks::TextRows texts, const TaskContext& context) : ids_(std::move(texts.ids)) {
+EmbedData::EmbedData(tasks::TextRows texts, tasks::SentenceModel model, const std::string& prompt,
+                     const TaskContext& context)
+    : model_(std::move(model)),
+      prompt_tokens_(prompt.empty() ? 0 : context.tokenizer.tokenize(prompt).size() + 1),
+      ids_(std::move(texts.ids)) {
   if (texts.texts.empty()) fail("[embed] there is no text");
   set_rows(tasks::encode_rows(context.tokenizer, texts.texts, {}, static_cast<int>(context.max_length),
                               context.threads),
@@ -29,19 +34,15 @@ void EmbedData::collect(std::span<const int64_t> samples, const model::ModelOutp
     const int64_t sample = samples[r], length = this->length(sample);
     const auto first =
         static_cast<int64_t>(rows().first_column(static_cast<size_t>(sample), static_cast<size_t>(width)));
-    std::vector<double> mean(static_cast<size_t>(columns), 0.0);
-    const float* row = states.data_ptr<float>() + (static_cast<int64_t>(r) * width + first) * columns;
-    for (int64_t t = 0; t < length; ++t)
-      for (int64_t j = 0; j < columns; ++j) mean[static_cast<size_t>(j)] += double{row[t * columns + j]};
-    double square = 0;
-    for (const double value : mean) square += value * value;
-    const double scale = square > 0 ? 1.0 / std::sqrt(square) : 0.0;
-    std::vector<float>& embedding = embeddings_[static_cast<size_t>(sample)];
-    embedding.clear();
-    if (!std::isfinite(square))
+    const std::span<const float> row(
+        states.data_ptr<float>() + (static_cast<int64_t>(r) * width + first) * columns,
+        static_cast<size_t>(length * columns));
+    std::vector<float> embedding =
+        tasks::embed_sentence(model_, row, static_cast<size_t>(columns), prompt_tokens_);
+    if (!std::all_of(embedding.begin(), embedding.end(), [](float v) { return std::isfinite(v); }))
       fail("[embed] the embedding of row {} holds values that are no finite numbers",
            dump_json(ids_[static_cast<size_t>(sample)]));
-    for (const double value : mean) embedding.push_back(static_cast<float>(value * scale));
+    embeddings_[static_cast<size_t>(sample)] = std::move(embedding);
   }
 }
 

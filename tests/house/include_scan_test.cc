@@ -20,7 +20,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"io", {"base"}},
     {"quant", {"base"}},
     {"onnx", {"base"}},
-    {"tasks", {"base", "text"}},
+    {"tasks", {"base", "io", "text"}},
     {"engine", {"base", "products"}},
     {"pipeline", {"base", "engine", "io", "tasks", "text"}},
     {"report", {"base"}},

@@ -162,11 +162,14 @@ TEST_F(TextTasksTest, EmbedderPoolsAndNormalizes) {
   expect_no_company_effect(embedder, texts(),
                            [](const Embedding& e) { return fmt::format("{}", fmt::join(e.values, " ")); });
   EXPECT_NEAR(length(embedder.answer({"It rains.", {}}).values), 1, 1e-6);
-  const auto raw = [&](Pooling pooling) {
-    return Embedder(pipeline, {pooling, false}).answer({"It rains.", {}}).values;
+  const auto raw = [&](tasks::Pooling pooling) {
+    tasks::SentenceModel sentence;
+    sentence.pooling = {pooling};
+    sentence.steps.clear();
+    return Embedder(pipeline, {.sentence = sentence}).answer({"It rains.", {}}).values;
   };
-  EXPECT_GT(std::abs(length(raw(Pooling::kMean)) - 1), 1e-3);
-  EXPECT_NE(raw(Pooling::kMean), raw(Pooling::kFirst));
+  EXPECT_GT(std::abs(length(raw(tasks::Pooling::kMean)) - 1), 1e-3);
+  EXPECT_NE(raw(tasks::Pooling::kMean), raw(tasks::Pooling::kCls));
 }
 
 TEST_F(TextTasksTest, GeneratorContinuesWithAndWithoutItsCache) {
