@@ -157,10 +157,24 @@ void read_post_processor(const Part& whole, TokenizerOptions& options, const std
   options.sep = specials[1];
 }
 
+/// A Sequence of one is that one.
+void unwrap_sequence(SortedJson& json, const char* key, const char* list) {
+  if (!json.is_object() || !json.contains(key)) return;
+  SortedJson& part = json[key];
+  if (!part.is_object() || !part.contains("type") || part["type"] != "Sequence" || !part.contains(list))
+    return;
+  if (!part[list].is_array() || part[list].size() != 1) return;
+  SortedJson only = part[list][0];
+  part = std::move(only);
+}
+
 }  // namespace
 
 TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& name) {
-  const SortedJson json = parse(text, name);
+  SortedJson json = parse(text, name);
+  unwrap_sequence(json, "normalizer", "normalizers");
+  unwrap_sequence(json, "pre_tokenizer", "pretokenizers");
+  unwrap_sequence(json, "post_processor", "processors");
   const Part whole(json, "the file", name);
   const SortedJson* model_json = whole.find("model");
   if (!model_json) fail("[tokenizer] {} has no model, so it is not a tokenizer.json", name);

@@ -209,6 +209,26 @@ TEST(TokenizerFiles, BlankLinesAndWindowsLineEndsKeepIds) {
   }
 }
 
+TEST(TokenizerFiles, ASequenceOfOneIsThatOne) {
+  const ScratchDirectory scratch;
+  TokenizerOptions cased;
+  cased.lower_case = false;
+  small(cased).save(scratch.path());
+  std::filesystem::remove(scratch.path() / "tokenizer_config.json");
+  const Json plain = parse_json(read_file(scratch.path() / "tokenizer.json"), "x");
+  const std::pair<const char*, const char*> parts[] = {
+      {"normalizer", "normalizers"}, {"pre_tokenizer", "pretokenizers"}, {"post_processor", "processors"}};
+  for (const auto& [key, list] : parts) {
+    Json wrapped = plain;
+    wrapped[key] = Json{{"type", "Sequence"}, {list, Json::array({plain.at(key)})}};
+    write_file(scratch.path() / "tokenizer.json", dump_json(wrapped));
+    EXPECT_FALSE(Tokenizer::from_directory(scratch.path()).options().lower_case) << key;
+    wrapped[key][list].push_back(plain.at(key));
+    write_file(scratch.path() / "tokenizer.json", dump_json(wrapped));
+    EXPECT_THROW(Tokenizer::from_directory(scratch.path()), InputError) << "two " << list;
+  }
+}
+
 TEST(TokenizerFiles, ClassesSayWhichFileCounts) {
   const ScratchDirectory scratch;
   TokenizerOptions cased;
