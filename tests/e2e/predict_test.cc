@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include "qdqbert/base/utf8.h"
+#include "qdqbert/onnx/reader.h"
 #include "qdqbert/text/encoding.h"
 
 #include "tests/e2e/command.h"
@@ -225,6 +227,40 @@ TEST_F(Predict, EmbeddingsAreMeansOfLengthOne) {
   const Json first = answers(dir, {{{"text", texts_[2]}}}, {"--pooling", "first", "--no_normalize"})[0];
   EXPECT_NEAR(first.at("embedding")[1].get<double>(), states[1], 1e-6);
   EXPECT_EQ(answers(dir, requests, {"--tokens_per_batch", "1", "--threads", "1"}), found);
+}
+
+TEST_F(Predict, EmbeddingsOfOutputsAsSentenceTransformersNamesThem) {
+  const std::string dir = model(GraphHead::kBase, "QDQBertModel");
+  const Json expected = answers(dir, {{{"text", texts_[2]}}})[0];
+  const auto renamed = [&](const std::string& of, const std::string& from, const std::string& to) {
+    const std::filesystem::path directory = scratch_.path() / to;
+    std::filesystem::copy(of, directory);
+    std::filesystem::remove(directory / "config.json");
+    onnx::Model file = onnx::read_model(directory / "model.onnx");
+    auto& graph = *file.proto().mutable_graph();
+    for (auto& node : *graph.mutable_node())
+      for (auto& output : *node.mutable_output())
+        if (output == from) output = to;
+    for (auto& node : *graph.mutable_node())
+      for (auto& input : *node.mutable_input())
+        if (input == from) input = to;
+    for (auto& output : *graph.mutable_output())
+      if (output.name() == from) output.set_name(to);
+    onnx::write_model(file, directory / "model.onnx");
+    return directory.string();
+  };
+  const std::string tokens = renamed(dir, "last_hidden_state", "token_embeddings");
+  EXPECT_EQ(answers(tokens, {{{"text", texts_[2]}}})[0], expected);
+  const std::string pooled =
+      renamed(model(GraphHead::kSequenceClassification, "QDQBertForSequenceClassification"), "logits",
+              "sentence_embedding");
+  const std::vector<double> vector = raw(pooled, encode(texts_[2]), "sentence_embedding");
+  const Json answer = answers(pooled, {{{"text", texts_[2]}}})[0];
+  ASSERT_EQ(answer.at("embedding").size(), vector.size());
+  EXPECT_NEAR(answer.at("embedding")[1].get<double>(), vector[1], 1e-6) << "as the graph gives it";
+  const Json normalized = answers(pooled, {{{"text", texts_[2]}}}, {"--normalize"})[0];
+  const double length = std::sqrt(std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0));
+  EXPECT_NEAR(normalized.at("embedding")[1].get<double>(), vector[1] / length, 1e-6);
 }
 
 TEST_F(Predict, GeneratesWithTheCacheWhatItGeneratesWithout) {
