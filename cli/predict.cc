@@ -86,6 +86,7 @@ class Prediction {
   void prepare_embeddings(std::optional<tasks::SentenceModel>& sentence) {
     if (sentence && !o_.length_given)
       o_.max_seq_length = sentence->max_seq_length.value_or(text::kNoMaxLength);
+    has_modules_ = sentence.has_value();
     if (!sentence) sentence.emplace();
     if (o_.pooling != "model")
       sentence->pooling = {o_.pooling == "first" ? tasks::Pooling::kCls : *tasks::pooling_named(o_.pooling)};
@@ -130,7 +131,7 @@ class Prediction {
     options.threshold = o_.threshold;
     options.embeddings.sentence = pipeline_->facts().sentence;
     options.embeddings.prompt_name = o_.prompt_name;
-    options.embeddings.normalize_pooled = o_.normalize_given && o_.normalize;
+    options.embeddings.normalize_pooled = o_.normalize_given ? o_.normalize : !has_modules_;
     options.generation = o_.generation;
     options.use_cache = o_.use_cache;
     options.questions = question_options();
@@ -267,6 +268,7 @@ class Prediction {
   TerminalProgress progress_;
   fs::path file_;
   pipeline::TaskKind task_ = pipeline::TaskKind::kQuestions;
+  bool has_modules_ = false;  ///< modules.json lies beside the file
   std::optional<pipeline::Pipeline> pipeline_;
   Json report_ = Json::object(), seconds_ = Json::object();
 };

@@ -38,7 +38,8 @@ Embedder::Embedder(Pipeline pipeline, const EmbedderOptions& options)
   sentence_.pooling = {tasks::Pooling::kCls};
   sentence_.include_prompt = true;
   sentence_.steps.clear();
-  if (options.normalize_pooled) sentence_.steps.emplace_back(tasks::Normalize{});
+  if (options.normalize_pooled.value_or(!pipeline.facts().sentence))
+    sentence_.steps.emplace_back(tasks::Normalize{});
 }
 
 PreparedText Embedder::prepare(const TextRequest& request) const {

@@ -16,7 +16,9 @@ struct EmbedderOptions {
   std::optional<tasks::SentenceModel> sentence{};
   /// Prompt before every text, by its name. Default: the one that the model names; "": none.
   std::optional<std::string> prompt_name{};
-  bool normalize_pooled = false;  ///< to length 1 also where the graph itself makes one vector a text
+  /// Whether vectors that the graph itself has pooled are brought to length 1. Default: unless there is a
+  /// modules.json, whose Normalize is in the graph.
+  std::optional<bool> normalize_pooled{};
 };
 
 struct Embedding {

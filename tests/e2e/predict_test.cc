@@ -255,12 +255,20 @@ TEST_F(Predict, EmbeddingsOfOutputsAsSentenceTransformersNamesThem) {
       renamed(model(GraphHead::kSequenceClassification, "QDQBertForSequenceClassification"), "logits",
               "sentence_embedding");
   const std::vector<double> vector = raw(pooled, encode(texts_[2]), "sentence_embedding");
-  const Json answer = answers(pooled, {{{"text", texts_[2]}}})[0];
-  ASSERT_EQ(answer.at("embedding").size(), vector.size());
-  EXPECT_NEAR(answer.at("embedding")[1].get<double>(), vector[1], 1e-6) << "as the graph gives it";
-  const Json normalized = answers(pooled, {{{"text", texts_[2]}}}, {"--normalize"})[0];
   const double length = std::sqrt(std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0));
-  EXPECT_NEAR(normalized.at("embedding")[1].get<double>(), vector[1] / length, 1e-6);
+  const auto second = [&](const std::vector<std::string>& flags) {
+    const Json answer = answers(pooled, {{{"text", texts_[2]}}}, flags)[0];
+    EXPECT_EQ(answer.at("embedding").size(), vector.size());
+    return answer.at("embedding")[1].get<double>();
+  };
+  EXPECT_NEAR(second({}), vector[1] / length, 1e-6);
+  EXPECT_NEAR(second({"--normalize", "false"}), vector[1], 1e-6) << "as the graph gives it";
+  // With modules.json its Normalize, if there is one, is in the graph.
+  write_file(std::filesystem::path(pooled) / "modules.json",
+             R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
+                 {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])");
+  EXPECT_NEAR(second({}), vector[1], 1e-6);
+  EXPECT_NEAR(second({"--normalize", "true"}), vector[1] / length, 1e-6);
 }
 
 TEST_F(Predict, GeneratesWithTheCacheWhatItGeneratesWithout) {
