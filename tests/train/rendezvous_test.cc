@@ -103,8 +103,8 @@ TEST(Rendezvous, AFailedConnectionIsToldToAll) {
         [&](const auto&) {
           if (rank == 1) throw std::runtime_error("no route\nand a stack");
         },
-        rank == 1 ? "after [0-9]+ ms a connection to another rank was lost or not made [(]no route[)]$"
-                  : "rank 1 gave up: after [0-9]+ ms a connection to another rank was lost");
+        rank == 1 ? "after [0-9.]+ m?s a connection to another rank was lost or not made [(]no route[)]$"
+                  : "rank 1 gave up: after [0-9.]+ m?s a connection to another rank was lost");
   });
   EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(30));
 }
@@ -116,7 +116,7 @@ TEST(Rendezvous, ALostRankZeroIsNoticedAtOnce) {
       if (rank == 0) ::_exit(0);
     };
     return says(as_rank(launch, rank), seconds(60), connect,
-                "after [0-9]+ ms rank 0, which keeps the list of those present, is gone");
+                "after [0-9.]+ m?s rank 0, which keeps the list of those present, is gone");
   });
 }
 
@@ -128,7 +128,7 @@ TEST(Rendezvous, APlaceThatIsTakenIsSaid) {
     options.isServer = true;
     options.waitWorkers = false;
     const c10d::TCPStore other("127.0.0.1", options);
-    return says(launch, seconds(60), connect_nothing, "after [0-9]+ ms it cannot listen there [(]");
+    return says(launch, seconds(60), connect_nothing, "after [0-9.]+ m?s it cannot listen there [(]");
   });
 }
 
