@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/e2e/engine_model.h"
+#include "tests/pipeline/error_of.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::pipeline {
@@ -22,16 +23,6 @@ std::string text_of(const Answer& answer) {
     text += fmt::format("{} {} {} {} {} {}\n", c.text, c.score, c.place.begin, c.place.end,
                         c.place.byte_begin, c.place.byte_end);
   return text;
-}
-
-template <class Work>
-std::string error_of(Work&& work) {
-  try {
-    work();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
 }
 
 class QuestionAnswererTest : public ::testing::Test {

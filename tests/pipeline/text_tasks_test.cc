@@ -13,6 +13,7 @@
 #include "qdqbert/pipeline/tagger.h"
 
 #include "tests/e2e/engine_model.h"
+#include "tests/pipeline/error_of.h"
 #include "tests/support/scratch_directory.h"
 
 namespace qdqbert::pipeline {
@@ -20,16 +21,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-template <class Work>
-std::string error_of(Work&& work) {
-  try {
-    work();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no InputError";
-}
 
 class TextTasksTest : public ::testing::Test {
  protected:
