@@ -23,13 +23,11 @@ using onnx::GraphHead;
 using onnx::GraphPositions;
 using testing::Both;
 using testing::GraphEdit;
+using testing::kOrderOfSums;
 using testing::largest_difference;
 using testing::RandomBert;
 using testing::RandomBertOptions;
 using testing::Request;
-
-/// As in foreign_files_test.cc: float sums in two orders.
-constexpr float kOrderOfSums = 2e-5f;
 
 class Assumptions : public ::testing::Test {
  protected:

@@ -12,6 +12,9 @@
 
 namespace qdqbert::testing {
 
+/// Float sums in two orders over two layers of 32 columns: some hundred roundings of 2^-24 of values around 1.
+inline constexpr float kOrderOfSums = 2e-5f;
+
 /// The same file twice: as a session runs it, and node by node as it is written.
 struct Both {
   explicit Both(const std::filesystem::path& file, engine::Precision precision = engine::Precision::kAuto)

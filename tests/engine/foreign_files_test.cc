@@ -20,13 +20,11 @@ namespace fs = std::filesystem;
 using onnx::GraphHead;
 using testing::Both;
 using testing::GraphEdit;
+using testing::kOrderOfSums;
 using testing::largest_difference;
 using testing::RandomBert;
 using testing::RandomBertOptions;
 using testing::Request;
-
-/// Float sums in two orders over two layers of 32 columns: some hundred roundings of 2^-24 of values around 1.
-constexpr float kOrderOfSums = 2e-5f;
 
 /// A model without quantizers, for equality up to the order of sums.
 onnx::Model float_model(GraphHead head = GraphHead::kBase) {
